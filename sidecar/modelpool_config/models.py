@@ -1,0 +1,242 @@
+"""What stands in `config.json`: everything decided, nothing to look up, no default left open.
+
+The operator's compiler fills in every default (behaviour.md, Defaults), so that the reader never has to know one.
+Durations are whole milliseconds; the names on the wire are camelCase; keys never stand here, only the names of the
+files in the mounted `credentials/` folder that hold them.
+
+Evolution (B52): a field added later gets a default, so that an older config stays readable. What an older reader must
+not ignore is named in `requires` of the pool or provider that needs it.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+SCHEMA_MAJOR = 1
+SCHEMA_MINOR = 0
+SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
+
+# What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
+FEATURES: frozenset[str] = frozenset()
+
+OutcomeName = Literal[
+    "Unreachable",
+    "Failed",
+    "RateLimited",
+    "QuotaExhausted",
+    "Denied",
+    "Unsupported",
+    "TimedOut",
+    "Stalled",
+    "Broken",
+    "Empty",
+    "ContentPolicy",
+    "LocalLimit",
+]
+"""The outcomes that `fallback.outcomes` may name (B17, B18)."""
+
+Milliseconds = Annotated[int, Field(ge=0, le=366 * 24 * 3_600_000)]
+Name = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class Frozen(BaseModel):
+    """Immutable, camelCase on the wire; unknown fields are judged by `codec`, not here."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+
+class Header(Frozen):
+    """One header: `value` as it stands, or `credential`, the file that holds it. Exactly one is set."""
+
+    name: Name
+    value: str | None = None
+    credential: str | None = None
+
+
+class APIKey(Frozen):
+    """Sends `prefix` + the content of the file `credential` in the header `header`."""
+
+    header: Name
+    prefix: str
+    credential: Name
+
+
+class ProviderTimeouts(Frozen):
+    """Separate deadlines of one attempt (B16), in milliseconds; None = none."""
+
+    connect: Milliseconds
+    head: Milliseconds | None
+    first_token: Milliseconds
+    idle: Milliseconds
+    attempt: Milliseconds | None
+
+
+class Health(Frozen):
+    """When a target is taken out of rotation and how it comes back (B35, B36)."""
+
+    failures: Annotated[int, Field(ge=1)]
+    min_requests: Annotated[int, Field(ge=1)]
+    window: Milliseconds
+    cooldown: Milliseconds
+    max_cooldown: Milliseconds
+    successes: Annotated[int, Field(ge=1)]
+    ramp_up: Milliseconds
+
+
+class Connections(Frozen):
+    """`max_open`: attempts at once to this provider from one sidecar; `idle_timeout`: how long an idle one is kept."""
+
+    max_open: Annotated[int, Field(ge=1)]
+    idle_timeout: Milliseconds
+
+
+Fault = Literal["Refuse", "Reset", "Hang", "Cut", "Stall"]
+"""Refuse: the connection is closed at once; Reset: after the request was read, before the head; Hang: no answer;
+Cut: the body ends too early; Stall: the body stops and the connection stays."""
+
+
+class FakeStep(Frozen):
+    """One step of a Fake provider's script: for `requests` requests or for `duration`; neither = for ever."""
+
+    requests: Annotated[int, Field(ge=1)] | None = None
+    duration: Milliseconds | None = None
+    status: Annotated[int, Field(ge=200, le=599)] | None = None
+    error: str | None = None
+    first_token: Milliseconds | None = None
+    tokens_per_second: Annotated[int, Field(ge=1)] | None = None
+    tokens: Annotated[int, Field(ge=0)] | None = None
+    fault: Fault | None = None
+
+
+class Fake(Frozen):
+    """The script of a provider that this sidecar plays itself on a loopback port. Empty = healthy."""
+
+    script: tuple[FakeStep, ...] = ()
+
+
+class Provider(Frozen):
+    """An LLM API: where it is, how it is authenticated, and how patient we are."""
+
+    name: Name
+    dialect: Literal["OpenAI", "Fake"]
+    requires: tuple[str, ...] = ()
+    base_url: str | None
+    """Without a trailing slash; None only for Fake, whose address the sidecar knows."""
+    auth: APIKey | None
+    headers: tuple[Header, ...]
+    forward_headers: tuple[str, ...]
+    response_headers: tuple[Header, ...]
+    traffic: Literal["Normal", "Drained"]
+    timeouts: ProviderTimeouts
+    health: Health
+    connections: Connections
+    trace_propagation: Literal["None", "TraceContext"]
+    fake: Fake | None
+
+
+class Target(Frozen):
+    """One entry of a pool. `model` None = the name that the client asked for. `weight` 0 = drained (B2)."""
+
+    name: Name
+    provider: Name
+    model: str | None
+    weight: Annotated[int, Field(ge=0, le=1_000_000)]
+    priority: Annotated[int, Field(ge=0, le=100)]
+
+
+class Unresolved(Frozen):
+    """A target that was left out, and why (B47a). `reason` is the condition's, CamelCase."""
+
+    target: Name
+    reason: str
+    message: str
+
+
+class SameTarget(Frozen):
+    """Repeating at the same target. `retries` None = the default of B17's table: 0 while another is there, else 1."""
+
+    retries: Annotated[int, Field(ge=0)] | None
+    initial: Milliseconds
+    max: Milliseconds
+    max_retry_after: Milliseconds
+
+
+class RetryBudget(Frozen):
+    """Retries may be at most `percent` of the requests plus `min_per_second` (B18)."""
+
+    percent: Annotated[int, Field(ge=0, le=100)]
+    min_per_second: Annotated[int, Field(ge=0)]
+
+
+class Fallback(Frozen):
+    """What may go on to another attempt. `statuses`: three characters each, a digit or `x` (`429`, `50x`, `5xx`)."""
+
+    outcomes: tuple[OutcomeName, ...]
+    statuses: tuple[str, ...]
+    max_attempts: Annotated[int, Field(ge=1)]
+    same_target: SameTarget
+    retry_budget: RetryBudget
+
+
+class RequestLimit(Frozen):
+    """At most `max` requests each `per`, `burst` of them at once (GCRA). Divided: this sidecar's share of it (B13)."""
+
+    name: Name
+    max: Annotated[int, Field(ge=1)]
+    per: Annotated[int, Field(ge=1000, le=86_400_000)]
+    burst: Annotated[int, Field(ge=1)]
+    scope: Literal["Sidecar", "Divided"]
+
+
+class Concurrency(Frozen):
+    """At most `max` requests at once in this pool, each held to the end of its answer (B11)."""
+
+    max: Annotated[int, Field(ge=1)]
+
+
+class Limits(Frozen):
+    """What a pool admits (B8)."""
+
+    requests: tuple[RequestLimit, ...]
+    concurrency: Concurrency | None
+
+
+class Pool(Frozen):
+    """The model names that clients use, the targets behind them and the rules between."""
+
+    name: Name
+    requires: tuple[str, ...] = ()
+    models: tuple[str, ...]
+    """Exact names, or a prefix with `*` at its end (B7)."""
+    strategy: Literal["Weighted"]
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    unresolved: tuple[Unresolved, ...]
+    fallback: Fallback
+    limits: Limits
+    total: Milliseconds
+    """One deadline over all attempts (B15)."""
+    last_resort: Literal["SoonestToRecover", "Refuse"]
+    pinning: Literal["Allowed", "Denied"]
+    response_model: Literal["Served", "Requested"]
+
+
+class ClosedPool(Frozen):
+    """A pool that is known and cannot serve: its names answer 503 with `code` and `message`, not 404 (B47, B47a)."""
+
+    name: Name
+    models: tuple[str, ...]
+    code: Literal["invalid_pool", "no_target", "sidecar_too_old"]
+    message: str
+
+
+class Config(Frozen):
+    """All that the sidecars of one namespace need. `pools`, `closed` and `providers` are sorted by name."""
+
+    schema_version: str
+    namespace: Name
+    providers: tuple[Provider, ...]
+    pools: tuple[Pool, ...]
+    closed: tuple[ClosedPool, ...]

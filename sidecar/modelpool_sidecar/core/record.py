@@ -1,0 +1,75 @@
+"""What is remembered of a request when it is over: the one source of the log line, the metrics and the spans.
+
+Names, numbers and words of ours only: never a prompt, an answer, a key or a provider's message (B44).
+Times are monotonic seconds; durations are seconds.
+"""
+
+from dataclasses import dataclass
+
+from modelpool_sidecar.core.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One try at one target. `number` counts from 1; `same_target`: a retry, not a fallback; `probe`: B36."""
+
+    number: int
+    target: str
+    provider: str
+    model: str
+    outcome: Outcome
+    status: int | None
+    started: float
+    ended: float
+    same_target: bool
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider counted them; None where the answer tells none."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One finished request.
+
+    `operation` is the GenAI operation name (`chat`, `text_completion`, `embeddings`, `responses`, `models`), `route`
+    the path template. `outcome` is the last attempt's, None where nothing was attempted; `refusal` is the code of our
+    own answer where we refused. `pool`, `target`, `provider` are configured names; `requested_model` is what the client
+    sent and belongs in spans and logs, never in a metric label (B45: `pool_model` does). `first_token` counts from the
+    start of the request to the content commit, streams only.
+    """
+
+    method: str
+    route: str
+    operation: str
+    stream: bool
+    status: int
+    outcome: Outcome | None
+    refusal: str | None
+    pool: str | None
+    target: str | None
+    provider: str | None
+    requested_model: str | None
+    sent_model: str | None
+    response_model: str | None
+    response_id: str | None
+    finish_reasons: tuple[str, ...]
+    usage: Usage
+    attempts: tuple[AttemptRecord, ...]
+    started: float
+    duration: float
+    first_token: float | None
+    client_retry: int
+    config: str
+
+    @property
+    def pool_label(self) -> str:
+        """The pool as a metric label: `unknown` where the model name led nowhere."""
+        return self.pool or "unknown"

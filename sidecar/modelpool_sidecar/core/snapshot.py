@@ -1,0 +1,337 @@
+"""A config, compiled: what a request looks things up in. Immutable; a reload makes a new one and swaps it (B46).
+
+Everything is normalized here, once: seconds instead of milliseconds, tiers sorted, names lower-cased, the identity of
+every target worked out. Nothing that a request does may need the config again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from modelpool_config import codec
+from modelpool_config import models as contract
+from modelpool_sidecar.core.outcome import Outcome
+
+TargetKey = tuple[str, str, str, str]
+"""Identity of a target's health (B48): provider, base URL, model, credential digest: a new key is a new identity."""
+
+LimitKey = tuple[str, str, str]
+"""Identity of a limit: level (`pool`), the pool's name, the limit's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A header whose value is `prefix` + a mounted credential, read anew for each attempt (B46)."""
+
+    header: str
+    prefix: str
+    credential: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds; None = none (B16)."""
+
+    connect: float
+    head: float | None
+    first_token: float
+    idle: float
+    attempt: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """Seconds and counts (B35, B36)."""
+
+    failures: int
+    min_requests: int
+    window: float
+    cooldown: float
+    max_cooldown: float
+    successes: int
+    ramp_up: float
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An LLM API, ready to be asked. `forward_headers` and header names are lower case."""
+
+    name: str
+    dialect: str
+    base_url: str
+    host: str
+    port: int
+    auth: Secret | None
+    headers: tuple[tuple[str, str], ...]
+    secret_headers: tuple[Secret, ...]
+    forward_headers: frozenset[str]
+    response_headers: tuple[tuple[str, str], ...]
+    drained: bool
+    timeouts: Timeouts
+    health: HealthSettings
+    max_open: int
+    idle_timeout: float
+    trace_context: bool
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every credential that an attempt needs; without one of them it must not start (CredentialPending)."""
+        return (*((self.auth,) if self.auth else ()), *self.secret_headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One entry of a pool. `model` None = the name the client asked for."""
+
+    name: str
+    provider: Provider
+    model: str | None
+    weight: int
+    priority: int
+    key: TargetKey
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Which outcomes and statuses go on, how often, and how the same target is repeated (B18, B19)."""
+
+    outcomes: frozenset[Outcome]
+    statuses: tuple[str, ...]
+    max_attempts: int
+    retries: int | None
+    backoff_initial: float
+    backoff_max: float
+    max_retry_after: float
+    budget_percent: int
+    budget_per_second: int
+
+    def names_status(self, status: int | None) -> bool:
+        """Whether `statuses` names it: `5xx` names 503."""
+        digits = str(status)
+        return status is not None and any(
+            all(want in ("x", have) for want, have in zip(pattern, digits, strict=True)) for pattern in self.statuses
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimit:
+    """At most `max` per `per` seconds, `burst` at once. `divided`: this sidecar takes its share (B13)."""
+
+    key: LimitKey
+    name: str
+    max: int
+    per: float
+    burst: int
+    divided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool that can serve. `tiers`: targets by priority, lowest first, never empty."""
+
+    name: str
+    models: tuple[str, ...]
+    tiers: tuple[tuple[Target, ...], ...]
+    targets: Mapping[str, Target]
+    unresolved: tuple[contract.Unresolved, ...]
+    fallback: Fallback
+    request_limits: tuple[RequestLimit, ...]
+    concurrency: int | None
+    total: float
+    last_resort: bool
+    pinning: bool
+    rewrite_model: bool
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedPool:
+    """A pool that answers 503 with its reason: `invalid_pool`, `no_target`, `sidecar_too_old`."""
+
+    name: str
+    models: tuple[str, ...]
+    code: str
+    message: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole config as lookup maps. `exact`, `prefixes` (longest first), `star`: B7."""
+
+    digest: str
+    namespace: str
+    pools: Mapping[str, Pool | ClosedPool]
+    providers: Mapping[str, Provider]
+    exact: Mapping[str, Pool | ClosedPool]
+    prefixes: tuple[tuple[str, Pool | ClosedPool], ...]
+    credential_digests: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {self.digest[7:19]}: {len(self.pools)} pools, {len(self.providers)} providers>"
+
+
+class CannotCompileError(ValueError):
+    """A config that is well-formed and still cannot run here; the message names the object."""
+
+
+def compile_config(
+    config: contract.Config,
+    *,
+    credential_digest: Callable[[str], str | None] = lambda _name: None,
+    fake_base_url: Callable[[str], str] | None = None,
+) -> Snapshot:
+    """The snapshot of a decoded config.
+
+    `credential_digest`: of the mounted file of that name, None where it is not there yet. `fake_base_url`: where the
+    Fake provider of that name listens. Raises CannotCompileError where two pools claim one model name or a Fake has no
+    address: the compiler does neither, so the last good snapshot must stay.
+    """
+    digests: dict[str, str] = {}
+
+    def known(name: str) -> str:
+        found = credential_digest(name)
+        if found is None:
+            return "pending"
+        digests[name] = found
+        return found
+
+    providers = {provider.name: _provider(provider, fake_base_url) for provider in config.providers}
+    pools: dict[str, Pool | ClosedPool] = {}
+    for pool in config.pools:
+        pools[pool.name] = _pool(pool, providers, codec.pool_digest(config, pool), known)
+    for closed in config.closed:
+        pools[closed.name] = ClosedPool(
+            closed.name, closed.models, closed.code, closed.message, codec.pool_digest(config, closed)
+        )
+    exact: dict[str, Pool | ClosedPool] = {}
+    prefixes: dict[str, Pool | ClosedPool] = {}
+    for name in sorted(pools):
+        for model in pools[name].models:
+            names, key = (prefixes, model[:-1]) if model.endswith("*") else (exact, model)
+            if key in names:
+                raise CannotCompileError(f"pools {names[key].name} and {name} both claim the model name {model!r}")
+            names[key] = pools[name]
+    return Snapshot(
+        digest=codec.config_digest(config),
+        namespace=config.namespace,
+        pools=MappingProxyType(pools),
+        providers=MappingProxyType(providers),
+        exact=MappingProxyType(exact),
+        prefixes=tuple(sorted(prefixes.items(), key=lambda item: (-len(item[0]), item[0]))),
+        credential_digests=MappingProxyType(digests),
+    )
+
+
+def _seconds(milliseconds: int) -> float:
+    return milliseconds / 1000
+
+
+def _maybe_seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None) -> Provider:
+    base_url = raw.base_url
+    if raw.dialect == "Fake" and base_url is None and fake_base_url is not None:
+        base_url = fake_base_url(raw.name)
+    if base_url is None:
+        raise CannotCompileError(f"provider {raw.name} has no base URL")
+    parts = urlsplit(base_url)
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise CannotCompileError(f"provider {raw.name}: {base_url!r} is not an http or https URL")
+    timeouts, health = raw.timeouts, raw.health
+    return Provider(
+        name=raw.name,
+        dialect=raw.dialect,
+        base_url=base_url.rstrip("/"),
+        host=parts.hostname,
+        port=parts.port or (443 if parts.scheme == "https" else 80),
+        auth=Secret(raw.auth.header.lower(), raw.auth.prefix, raw.auth.credential) if raw.auth else None,
+        headers=tuple((header.name.lower(), header.value) for header in raw.headers if header.value is not None),
+        secret_headers=tuple(
+            Secret(header.name.lower(), "", header.credential)
+            for header in raw.headers
+            if header.credential is not None
+        ),
+        forward_headers=frozenset(name.lower() for name in raw.forward_headers),
+        response_headers=tuple((header.name.lower(), header.value or "") for header in raw.response_headers),
+        drained=raw.traffic == "Drained",
+        timeouts=Timeouts(
+            connect=_seconds(timeouts.connect),
+            head=_maybe_seconds(timeouts.head),
+            first_token=_seconds(timeouts.first_token),
+            idle=_seconds(timeouts.idle),
+            attempt=_maybe_seconds(timeouts.attempt),
+        ),
+        health=HealthSettings(
+            failures=health.failures,
+            min_requests=health.min_requests,
+            window=_seconds(health.window),
+            cooldown=_seconds(health.cooldown),
+            max_cooldown=_seconds(health.max_cooldown),
+            successes=health.successes,
+            ramp_up=_seconds(health.ramp_up),
+        ),
+        max_open=raw.connections.max_open,
+        idle_timeout=_seconds(raw.connections.idle_timeout),
+        trace_context=raw.trace_propagation == "TraceContext",
+    )
+
+
+def _pool(
+    raw: contract.Pool, providers: Mapping[str, Provider], digest: str, credential_digest: Callable[[str], str]
+) -> Pool:
+    targets = {target.name: _target(target, providers[target.provider], credential_digest) for target in raw.targets}
+    priorities = sorted({target.priority for target in targets.values()})
+    fallback, same = raw.fallback, raw.fallback.same_target
+    return Pool(
+        name=raw.name,
+        models=raw.models,
+        tiers=tuple(
+            tuple(target for target in targets.values() if target.priority == priority) for priority in priorities
+        ),
+        targets=MappingProxyType(targets),
+        unresolved=raw.unresolved,
+        fallback=Fallback(
+            outcomes=frozenset(Outcome(name) for name in fallback.outcomes),
+            statuses=fallback.statuses,
+            max_attempts=fallback.max_attempts,
+            retries=same.retries,
+            backoff_initial=_seconds(same.initial),
+            backoff_max=_seconds(same.max),
+            max_retry_after=_seconds(same.max_retry_after),
+            budget_percent=fallback.retry_budget.percent,
+            budget_per_second=fallback.retry_budget.min_per_second,
+        ),
+        request_limits=tuple(
+            RequestLimit(
+                key=("pool", raw.name, limit.name),
+                name=limit.name,
+                max=limit.max,
+                per=_seconds(limit.per),
+                burst=limit.burst,
+                divided=limit.scope == "Divided",
+            )
+            for limit in raw.limits.requests
+        ),
+        concurrency=raw.limits.concurrency.max if raw.limits.concurrency else None,
+        total=_seconds(raw.total),
+        last_resort=raw.last_resort == "SoonestToRecover",
+        pinning=raw.pinning == "Allowed",
+        rewrite_model=raw.response_model == "Requested",
+        digest=digest,
+    )
+
+
+def _target(raw: contract.Target, provider: Provider, credential_digest: Callable[[str], str]) -> Target:
+    credentials = "+".join(credential_digest(secret.credential) for secret in provider.secrets)
+    return Target(
+        name=raw.name,
+        provider=provider,
+        model=raw.model,
+        weight=raw.weight,
+        priority=raw.priority,
+        key=(provider.name, provider.base_url, raw.model or "", credentials),
+    )
