@@ -39,7 +39,7 @@ def decode(data: bytes, *, features: frozenset[str] = FEATURES) -> Config:
     """The config in plain or gzipped bytes.
 
     A pool or provider that `requires` what is not in `features` is not read at all: the pool is closed with
-    `sidecar_too_old`, alone. Raises InvalidConfigError for everything that must not replace the last good config: not JSON,
+    `sidecar_too_old`, alone. Raises InvalidConfigError for all that must not replace the last good config: not JSON,
     empty, an unknown major version, a wrong type, a field that this version should know and does not, a reference to a
     provider that is not there.
     """
