@@ -54,14 +54,19 @@ class Header(Frozen):
     name: Name
     value: str | None = None
     credential: str | None = None
+    source: str = ""
 
 
 class APIKey(Frozen):
-    """Sends `prefix` + the content of the file `credential` in the header `header`."""
+    """Sends `prefix` + the content of the file `credential` in the header `header`.
+
+    `source` is how people know it (`Secret openai, key api-key`), for messages; it is no value.
+    """
 
     header: Name
     prefix: str
     credential: Name
+    source: str
 
 
 class ProviderTimeouts(Frozen):

@@ -104,6 +104,10 @@ class Credentials(Protocol):
         """The current value of `credentials/<name>`, None where it is not there. Never logged, never in a repr."""
         ...
 
+    def previous(self, name: str) -> str | None:
+        """The value before the last rotation, for 10 minutes after it; else None (B17, 401)."""
+        ...
+
     def digest(self, name: str) -> str | None:
         """A short digest of it, to compare and to show."""
         ...
@@ -121,6 +125,10 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Monotonic seconds."""
+        ...
+
+    def wall(self) -> float:
+        """Unix time, for dates in headers only: never for a deadline."""
         ...
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:

@@ -76,8 +76,9 @@ class Refusal:
 
     @property
     def should_retry(self) -> bool | None:
-        """What `x-should-retry` says; None = the header is absent (a local 429 or 503 that tells a short wait)."""
-        return False if self.spent else None
+        """What `x-should-retry` says; None = the header is absent (a local 429 or 503 that tells a short wait, B42)."""
+        long = self.retry_after is not None and self.retry_after > MAX_RETRY_AFTER_SENT
+        return False if self.spent or long else None
 
     @property
     def all_headers(self) -> tuple[tuple[str, str], ...]:
