@@ -1,0 +1,267 @@
+"""A ModelPool: the model names that clients use, the targets behind them, and the rules between."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from modelpool_operator.api.meta import Resource
+from modelpool_operator.api.types import (
+    AnyList,
+    AtMost,
+    Between,
+    EntryName,
+    ModelName,
+    ObjectName,
+    Spec,
+    Status,
+    Within,
+)
+
+OutcomeName = Literal[
+    "Unreachable",
+    "Failed",
+    "RateLimited",
+    "QuotaExhausted",
+    "Denied",
+    "Unsupported",
+    "TimedOut",
+    "Stalled",
+    "Broken",
+    "Empty",
+    "ContentPolicy",
+    "LocalLimit",
+]
+
+
+class Model(Spec):
+    """A model name that clients send."""
+
+    example: ClassVar[str] = "{name: gpt-4o}"
+
+    name: ModelName = Field(
+        description='What clients send as model. A * may stand at the end: "gpt-*" is every name that begins so, "*" '
+        "every name; the exact name wins, then the longest beginning. Write it in quotes."
+    )
+
+
+class ProviderRef(Spec):
+    """A Provider in the same namespace."""
+
+    example: ClassVar[str] = "{name: openai}"
+
+    name: ObjectName = Field(description="The Provider's name.")
+
+
+class Target(Spec):
+    """One entry of the pool: a Provider, the model there, and its share."""
+
+    example: ClassVar[str] = "{name: mini, providerRef: {name: openai}, model: gpt-4o-mini}"
+
+    name: EntryName = Field(description="The target's name in headers, metrics, traces and status; unique in the pool.")
+    provider_ref: ProviderRef = Field(alias="providerRef", description="The Provider that is asked.")
+    model: ModelName | None = Field(
+        default=None, description="The model at the Provider. Default: the name that the client asked for."
+    )
+    weight: Annotated[int, Between(0, 1_000_000)] | None = Field(
+        default=None,
+        description="Its share is weight / sum of the weights of the same priority; not a percentage. 0 is drained: "
+        "not chosen while another target is available. Default: 1.",
+    )
+    priority: Annotated[int, Between(0, 100)] | None = Field(
+        default=None, description="Lower comes first; higher ones serve when no lower one is available. Default: 0."
+    )
+
+
+class Strategy(Spec):
+    """How a target is chosen among those of one priority."""
+
+    example: ClassVar[str] = "{type: Weighted}"
+
+    type: Literal["Weighted"] | None = Field(
+        default=None, description="Weighted: at random, in proportion to the weights. Default: Weighted."
+    )
+
+
+class Backoff(Spec):
+    """Waits between attempts at the same target."""
+
+    example: ClassVar[str] = "{initial: 250ms, max: 2s}"
+
+    initial: Annotated[str, Within("0s", "1h")] | None = Field(
+        default=None, description="The first wait at most; it doubles, with full jitter. Default: 250ms."
+    )
+    max: Annotated[str, Within("0s", "1h")] | None = Field(
+        default=None, description="The longest wait by doubling. Default: 2s."
+    )
+
+
+class SameTarget(Spec):
+    """Asking the same target again."""
+
+    example: ClassVar[str] = "{retries: 1, backoff: {initial: 250ms, max: 2s}}"
+
+    retries: Annotated[int, Between(0, 100)] | None = Field(
+        default=None,
+        description="How often the same target is asked again before another one; 0 is never. Default: 0 while "
+        "another target is available and not yet tried, else 1.",
+    )
+    backoff: Backoff | None = Field(
+        default=None, description="The waits in between. Default: 250ms doubling to 2s, full jitter."
+    )
+    max_retry_after: Annotated[str, Within("0s", "1h")] | None = Field(
+        default=None,
+        alias="maxRetryAfter",
+        description="A rate limited target is asked again after its Retry-After, where that is no longer than this "
+        "and the deadline allows it. Default: 0s.",
+    )
+
+
+class RetryBudget(Spec):
+    """A ceiling on repeats over all requests of the pool; the first fallback of a request is never refused."""
+
+    example: ClassVar[str] = "{percent: 20, minPerSecond: 3}"
+
+    percent: Annotated[int, Between(0, 100)] | None = Field(
+        default=None, description="Repeats may be this share of the requests. Default: 20."
+    )
+    min_per_second: Annotated[int, Between(0, 10_000)] | None = Field(
+        default=None, alias="minPerSecond", description="So many repeats per second are always allowed. Default: 3."
+    )
+
+
+class Fallback(Spec):
+    """What goes on to another attempt, and how often."""
+
+    example: ClassVar[str] = "{maxAttempts: 3}"
+
+    outcomes: Annotated[tuple[OutcomeName, ...], AnyList(), AtMost(16)] | None = Field(
+        default=None,
+        description="The outcomes that go on to another target; an empty list is none. Default: all but "
+        "ContentPolicy: Unreachable, Failed, LocalLimit, RateLimited, QuotaExhausted, Denied, Unsupported, TimedOut, "
+        "Stalled, Broken, Empty.",
+    )
+    statuses: Annotated[tuple[Annotated[str, Status()], ...], AnyList(), AtMost(64)] | None = Field(
+        default=None,
+        description='Statuses of an answer that go on too: 429, "50x", "5xx". Default: none beyond outcomes.',
+    )
+    max_attempts: Annotated[int, Between(1, 100)] | None = Field(
+        default=None,
+        alias="maxAttempts",
+        description="Attempts of one request at most, the first one counted; with more attempts than targets it "
+        "starts again. Default: 2 with one target, else the number of targets, at most 4.",
+    )
+    same_target: SameTarget | None = Field(
+        default=None, alias="sameTarget", description="Asking the same target again. Default: as its fields say."
+    )
+    retry_budget: RetryBudget | None = Field(
+        default=None,
+        alias="retryBudget",
+        description="A ceiling on repeats over all requests. Default: 20 percent and 3 per second.",
+    )
+
+
+class RequestLimit(Spec):
+    """So many requests in so much time."""
+
+    example: ClassVar[str] = "{name: minute, max: 600, per: 1m}"
+
+    name: EntryName = Field(description="The limit's name in errors and metrics; unique in the pool.")
+    max: Annotated[int, Between(1, 1_000_000_000)] = Field(description="Requests allowed in the time of per.")
+    per: Annotated[str, Within("1s", "24h")] = Field(description="The time, from 1s to 24h.")
+    burst: Annotated[int, Between(1, 1_000_000_000)] | None = Field(
+        default=None, description="How many may come at once. Default: the same as max."
+    )
+    scope: Literal["Sidecar", "Divided"] | None = Field(
+        default=None,
+        description="Sidecar: each sidecar allows this much. Divided: each takes max divided by the number of sidecars "
+        "in the namespace, at least 1. Default: Divided.",
+    )
+
+
+class Concurrency(Spec):
+    """So many requests at once."""
+
+    example: ClassVar[str] = "{max: 50}"
+
+    max: Annotated[int, Between(1, 1_000_000)] = Field(
+        description="Requests at once in one sidecar, each counted to the end of its answer. Above it: 429."
+    )
+
+
+class Limits(Spec):
+    """What the pool admits."""
+
+    example: ClassVar[str] = "{requests: [{name: minute, max: 600, per: 1m}], concurrency: {max: 50}}"
+
+    requests: Annotated[tuple[RequestLimit, ...], AnyList(), AtMost(16)] | None = Field(
+        default=None, description="Limits on requests; all of them hold. Default: none."
+    )
+    concurrency: Concurrency | None = Field(default=None, description="Requests at once. Default: no limit.")
+
+
+class PoolTimeouts(Spec):
+    """Deadlines of one request."""
+
+    example: ClassVar[str] = "{total: 10m}"
+
+    total: Annotated[str, Within("1ms", "24h")] | None = Field(
+        default=None,
+        description="Over all attempts and waits; a stream has to have its first token by then, not its end. "
+        "Default: 10m.",
+    )
+
+
+class Response(Spec):
+    """What clients see in the answer."""
+
+    example: ClassVar[str] = "{model: Served}"
+
+    model: Literal["Served", "Requested"] | None = Field(
+        default=None,
+        description="The model in the answer. Served: as the provider says. Requested: as the client asked. "
+        "Default: Served.",
+    )
+
+
+class ModelPoolSpec(Spec):
+    """What a user says about a pool."""
+
+    example: ClassVar[str] = "{targets: [{name: mini, providerRef: {name: openai}, model: gpt-4o-mini}]}"
+
+    models: Annotated[tuple[Model, ...], AnyList(), AtMost(64, least=1)] | None = Field(
+        default=None,
+        description="The names that clients send as model. Two pools with one name: the older keeps it. "
+        "Default: the pool's name.",
+    )
+    targets: Annotated[tuple[Target, ...], AnyList(), AtMost(64, least=1)] = Field(
+        description="Where requests go, by priority and weight."
+    )
+    strategy: Strategy | None = Field(
+        default=None, description="How a target is chosen inside one priority. Default: Weighted."
+    )
+    fallback: Fallback | None = Field(
+        default=None,
+        description="What goes on to another attempt, and how often. Default: every transient fault goes on.",
+    )
+    limits: Limits | None = Field(default=None, description="What the pool admits. Default: no limit.")
+    timeouts: PoolTimeouts | None = Field(default=None, description="Deadlines of one request. Default: total 10m.")
+    last_resort: Literal["SoonestToRecover", "Refuse"] | None = Field(
+        default=None,
+        alias="lastResort",
+        description="When all targets cool down. SoonestToRecover: one request at a time is tried at the target that "
+        "recovers first. Refuse: 503 at once. Default: SoonestToRecover.",
+    )
+    pinning: Literal["Allowed", "Denied"] | None = Field(
+        default=None,
+        description="Whether clients may name a target in the header x-modelpool-target. Default: Allowed.",
+    )
+    response: Response | None = Field(
+        default=None, description="What clients see in the answer. Default: the served model."
+    )
+
+
+class ModelPool(Resource):
+    """Model names, and where requests for them go."""
+
+    kind: Literal["ModelPool"] = Field(description="ModelPool.")
+    spec: ModelPoolSpec = Field(description="What is wanted.")

@@ -1,0 +1,269 @@
+"""A Provider: an LLM API, how it is reached and authenticated, and how patient we are with it."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from modelpool_operator.api.meta import Resource
+from modelpool_operator.api.types import (
+    URL,
+    AnyList,
+    AtMost,
+    Between,
+    HeaderName,
+    HeaderValue,
+    SecretKey,
+    SecretName,
+    Spec,
+    Text,
+    Within,
+)
+
+
+class SecretRef(Spec):
+    """One key of a Secret in the Provider's namespace."""
+
+    example: ClassVar[str] = "{name: openai, key: api-key}"
+
+    name: SecretName = Field(description="The Secret's name, in the namespace of the Provider.")
+    key: SecretKey = Field(description="The key in the Secret's data. One trailing newline of its value is stripped.")
+
+
+class APIKey(Spec):
+    """A key that is sent in a header."""
+
+    example: ClassVar[str] = "{secretRef: {name: openai, key: api-key}}"
+
+    secret_ref: SecretRef = Field(alias="secretRef", description="Where the key is.")
+    header: HeaderName | None = Field(
+        default=None,
+        description="The header that carries the key; never Host, Connection, Content-Length or Transfer-Encoding. "
+        "Default: Authorization.",
+    )
+    prefix: Annotated[str, Text("printable ASCII", r"^[ -~]*\Z", least=0, quiet=True)] | None = Field(
+        default=None,
+        description="What stands in front of the key. In quotes, for its space at the end. "
+        'Default: "Bearer " in the header Authorization, nothing in another one.',
+    )
+
+
+class Auth(Spec):
+    """How we authenticate; the member that `type` names holds the rest."""
+
+    example: ClassVar[str] = "{type: APIKey, apiKey: {secretRef: {name: openai, key: api-key}}}"
+
+    type: Literal["None", "APIKey"] = Field(
+        description="None: nothing is sent. APIKey: a key from a Secret, in a header."
+    )
+    api_key: APIKey | None = Field(
+        default=None, alias="apiKey", description="The key, for type APIKey. Default: none; required for APIKey."
+    )
+
+
+class Header(Spec):
+    """A header that is sent with every request: a value as it stands, or one from a Secret."""
+
+    example: ClassVar[str] = '{name: x-team, value: "search"}'
+
+    name: HeaderName = Field(description="The header's name; compared without case.")
+    value: HeaderValue | None = Field(
+        default=None, description="The value itself. Exactly one of value and secretRef is set. Default: none."
+    )
+    secret_ref: SecretRef | None = Field(
+        default=None,
+        alias="secretRef",
+        description="Where the value is. Exactly one of value and secretRef is set. Default: none.",
+    )
+
+
+class ResponseHeader(Spec):
+    """A header that is added to answers."""
+
+    example: ClassVar[str] = '{name: x-region, value: "eu"}'
+
+    name: HeaderName = Field(description="The header's name; compared without case.")
+    value: HeaderValue = Field(description="Its value.")
+
+
+class ProviderTimeouts(Spec):
+    """Deadlines of one attempt."""
+
+    example: ClassVar[str] = "{connect: 5s, firstToken: 60s}"
+
+    connect: Annotated[str, Within("1ms", "24h")] | None = Field(
+        default=None, description="Until the connection stands, TLS included. Default: 5s."
+    )
+    head: Annotated[str, Within("1ms", "24h")] | None = Field(
+        default=None,
+        description="Until status and headers are there. Default: as firstToken for streams; none for other answers, "
+        "whose head comes when they are done.",
+    )
+    first_token: Annotated[str, Within("1ms", "24h")] | None = Field(
+        default=None,
+        alias="firstToken",
+        description="Streams: until the first content, reasoning or tool delta. Comments and pings are not tokens. "
+        "Default: 2m.",
+    )
+    idle: Annotated[str, Within("1ms", "24h")] | None = Field(
+        default=None, description="Streams: between two events, comments and pings left out. Default: 2m."
+    )
+    attempt: Annotated[str, Within("1ms", "24h")] | None = Field(
+        default=None,
+        description="One attempt to its first token, or to the end of an answer that is not a stream. Default: none.",
+    )
+
+
+class Health(Spec):
+    """When a target of this Provider is taken out of rotation, and how it comes back."""
+
+    example: ClassVar[str] = "{failures: 5, window: 30s, cooldown: 5s}"
+
+    failures: Annotated[int, Between(1, 10_000)] | None = Field(
+        default=None,
+        description="Failures in the window that start a cooldown. Three unreachable in a row always do. Default: 5.",
+    )
+    min_requests: Annotated[int, Between(1, 1_000_000)] | None = Field(
+        default=None,
+        alias="minRequests",
+        description="Fewer requests than this in the window start no cooldown. Default: 10.",
+    )
+    window: Annotated[str, Within("1s", "24h")] | None = Field(
+        default=None, description="How long a failure counts. Default: 30s."
+    )
+    cooldown: Annotated[str, Within("1ms", "24h")] | None = Field(
+        default=None,
+        description="The first cooldown; it doubles with each failed probe. A longer Retry-After wins. Default: 5s.",
+    )
+    max_cooldown: Annotated[str, Within("1ms", "24h")] | None = Field(
+        default=None, alias="maxCooldown", description="The longest cooldown by doubling. Default: 30s."
+    )
+    successes: Annotated[int, Between(1, 1_000)] | None = Field(
+        default=None, description="Successful probes in a row that end the probing. Default: 2."
+    )
+    ramp_up: Annotated[str, Within("0s", "24h")] | None = Field(
+        default=None,
+        alias="rampUp",
+        description="How long the target's share takes from 10 % to full after it came back; 0s is at once. "
+        "Default: 10s.",
+    )
+
+
+class Connections(Spec):
+    """Connections of one sidecar to this Provider."""
+
+    example: ClassVar[str] = "{maxOpen: 512, idleTimeout: 60s}"
+
+    max_open: Annotated[int, Between(1, 65_535)] | None = Field(
+        default=None,
+        alias="maxOpen",
+        description="Attempts at once; above it the target counts as not available. Default: 512.",
+    )
+    idle_timeout: Annotated[str, Within("1ms", "24h")] | None = Field(
+        default=None, alias="idleTimeout", description="How long an idle connection is kept. Default: 1m."
+    )
+
+
+class FakeStep(Spec):
+    """One step of the script: what the provider does for so many requests or for so long."""
+
+    example: ClassVar[str] = "{requests: 3, status: 500}"
+
+    requests: Annotated[int, Between(1, 1_000_000)] | None = Field(
+        default=None, description="The step ends after this many requests. Default: it does not end by requests."
+    )
+    for_: Annotated[str, Within("1ms", "24h")] | None = Field(
+        default=None, alias="for", description="The step ends after this time. Default: it does not end by time."
+    )
+    status: Annotated[int, Between(200, 599)] | None = Field(
+        default=None, description="The status of its answers. Default: 200."
+    )
+    error: Annotated[str, Text("a word of letters, digits, _, - and .", r"^[-._A-Za-z0-9]+\Z")] | None = Field(
+        default=None, description="The code in the error body, like insufficient_quota. Default: by the status."
+    )
+    first_token: Annotated[str, Within("0s", "24h")] | None = Field(
+        default=None, alias="firstToken", description="How long the first token takes. Default: 0s."
+    )
+    tokens_per_second: Annotated[int, Between(1, 1_000_000)] | None = Field(
+        default=None, alias="tokensPerSecond", description="How fast the tokens come. Default: all at once."
+    )
+    tokens: Annotated[int, Between(0, 100_000)] | None = Field(
+        default=None, description="How many tokens an answer has. Default: as many as its greeting."
+    )
+    fault: Literal["Refuse", "Reset", "Hang", "Cut", "Stall"] | None = Field(
+        default=None,
+        description="Refuse: the connection is closed at once. Reset: after the request was read. Hang: no answer. "
+        "Cut: the body ends too early. Stall: the body stops and the connection stays. Default: none.",
+    )
+
+
+class Fake(Spec):
+    """What a Fake provider does, in order."""
+
+    example: ClassVar[str] = "{script: [{requests: 3, status: 500}, {}]}"
+
+    script: Annotated[tuple[FakeStep, ...], AnyList(), AtMost(32)] | None = Field(
+        default=None, description="The steps in order; the last one stays. Default: healthy."
+    )
+
+
+class ProviderSpec(Spec):
+    """What a user says about a Provider."""
+
+    example: ClassVar[str] = "{dialect: OpenAI}"
+
+    dialect: Literal["OpenAI", "Fake"] = Field(
+        description="The shape of the API. OpenAI: OpenAI itself and all that is compatible with it. Fake: a scripted "
+        "provider that the sidecar plays itself on a loopback port, treated as an ordinary OpenAI upstream."
+    )
+    base_url: URL | None = Field(
+        default=None,
+        alias="baseURL",
+        description="Up to and without the operation, like https://api.openai.com/v1. No credentials, query or "
+        "fragment. Plain http together with a credential goes to private names only: loopback, RFC 1918, fc00::/7, "
+        "single labels, *.svc, *.svc.cluster.local, *.local, *.internal. Link-local addresses and metadata hosts are "
+        "refused. Default: https://api.openai.com/v1 for OpenAI; a Fake has none.",
+    )
+    auth: Auth | None = Field(default=None, description="How we authenticate. Default: type None.")
+    headers: Annotated[tuple[Header, ...], AnyList(), AtMost(32)] | None = Field(
+        default=None, description="Headers that are sent with every request. Default: none."
+    )
+    forward_headers: Annotated[tuple[HeaderName, ...], AnyList(), AtMost(32)] | None = Field(
+        default=None,
+        alias="forwardHeaders",
+        description="Names of client headers that may pass to this Provider, beside those of its dialect. "
+        "Default: none.",
+    )
+    response_headers: Annotated[tuple[ResponseHeader, ...], AnyList(), AtMost(32)] | None = Field(
+        default=None,
+        alias="responseHeaders",
+        description="Headers that are added to answers that came from here. Default: none.",
+    )
+    traffic: Literal["Normal", "Drained"] | None = Field(
+        default=None,
+        description="Drained takes this Provider out of all pools; running requests finish. Default: Normal.",
+    )
+    timeouts: ProviderTimeouts | None = Field(
+        default=None, description="Deadlines of one attempt. Default: each as its own description says."
+    )
+    health: Health | None = Field(
+        default=None,
+        description="When a target cools down and how it comes back. Default: each as its own description says.",
+    )
+    connections: Connections | None = Field(
+        default=None,
+        description="Connections of one sidecar to this Provider. Default: each as its own description says.",
+    )
+    trace_propagation: Literal["None", "TraceContext"] | None = Field(
+        default=None,
+        alias="tracePropagation",
+        description="Whether the attempt's trace context (traceparent, tracestate; never baggage) is sent along. "
+        "Default: None for public hosts, TraceContext for private ones.",
+    )
+    fake: Fake | None = Field(default=None, description="What a Fake does, for dialect Fake only. Default: healthy.")
+
+
+class Provider(Resource):
+    """An LLM API that pools of the same namespace may send requests to."""
+
+    kind: Literal["Provider"] = Field(description="Provider.")
+    spec: ProviderSpec = Field(description="What is wanted.")

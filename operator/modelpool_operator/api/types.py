@@ -1,0 +1,197 @@
+"""The kinds of values that fields hold: what they may be, and what is said where they are not.
+
+An annotation is both a judgement with a sentence of ours and a bound in the JSON schema. Sentences begin with `must`:
+the reader puts the field's path in front. `quiet` kinds may hold a secret by accident and are never repeated.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
+from pydantic_core import PydanticCustomError, core_schema
+
+from modelpool_operator import durations
+
+HOUSE = "modelpool"
+"""The type of every error that already carries one of our sentences."""
+
+
+class Spec(BaseModel):
+    """Part of a resource: immutable, strict about types, closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+def refuse(sentence: str) -> PydanticCustomError:
+    """An error whose message is this sentence, which goes behind the path of the field."""
+    return PydanticCustomError(HOUSE, "{sentence}", {"sentence": sentence})
+
+
+def shown(value: object) -> str:
+    """A wrong value in a sentence: strings in quotes and cut short, the rest as YAML writes it."""
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= 64 else f'"{value[:61]}..."'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)
+
+
+class _Judged:
+    """An annotation that judges the value after its type is right."""
+
+    __slots__ = ()
+
+    def judge(self, value: Any) -> Any:
+        """The value, or PydanticCustomError."""
+        raise NotImplementedError
+
+    def bounds(self) -> dict[str, Any]:
+        """What the JSON schema says about it."""
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.judge, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), **self.bounds()}
+
+
+@dataclass(frozen=True, slots=True)
+class Between(_Judged):
+    """A whole number with both ends allowed."""
+
+    least: int
+    most: int
+
+    def judge(self, value: int) -> int:
+        if not self.least <= value <= self.most:
+            raise refuse(f"must be between {self.least} and {self.most}, not {value}")
+        return value
+
+    def bounds(self) -> dict[str, Any]:
+        return {"minimum": self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True, slots=True)
+class Within(_Judged):
+    """A duration with both ends allowed; stays the string that was written."""
+
+    least: str
+    most: str
+
+    def judge(self, value: str) -> str:
+        try:
+            milliseconds = durations.parse(value)
+        except ValueError as error:
+            raise refuse(f"{error}, not {shown(value)}") from error
+        if not durations.parse(self.least) <= milliseconds <= durations.parse(self.most):
+            raise refuse(f"must be between {self.least} and {self.most}, not {value}")
+        return value
+
+    def bounds(self) -> dict[str, Any]:
+        return {"maxLength": 32, "pattern": durations.SHAPE}
+
+
+@dataclass(frozen=True, slots=True)
+class Text(_Judged):
+    """A string of bounded length, where given of a shape that `what` describes."""
+
+    what: str = "a string"
+    shape: str | None = None
+    least: int = 1
+    most: int = 253
+    quiet: bool = False
+
+    def judge(self, value: str) -> str:
+        if len(value) < self.least:
+            raise refuse("must not be empty")
+        if len(value) > self.most:
+            raise refuse(f"must have at most {self.most} characters, not {len(value)}")
+        if self.shape is not None and not re.search(self.shape, value):
+            raise refuse(f"must be {self.what}" if self.quiet else f"must be {self.what}, not {shown(value)}")
+        return value
+
+    def bounds(self) -> dict[str, Any]:
+        shape = {} if self.shape is None else {"pattern": self.shape.replace(r"\Z", "$")}
+        return {"minLength": self.least, "maxLength": self.most, **shape}
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost(_Judged):
+    """A list of bounded length; `least` 1 where an empty one makes no sense."""
+
+    most: int
+    least: int = 0
+
+    def judge(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(value) < self.least:
+            raise refuse("must have at least one entry")
+        if len(value) > self.most:
+            raise refuse(f"must have at most {self.most} entries, not {len(value)}")
+        return value
+
+    def bounds(self) -> dict[str, Any]:
+        return {"maxItems": self.most, **({"minItems": self.least} if self.least else {})}
+
+
+class AnyList(Strict):
+    """A YAML list where the model holds a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__(strict=False)
+
+
+def _status(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Status(_Judged):
+    """`429`, `"50x"`, `"5xx"`: a status of a provider's answer, or the first digits of several."""
+
+    def judge(self, value: str) -> str:
+        if not re.search(r"^[345](xx|[0-9]x|[0-9][0-9])\Z", value):
+            raise refuse(f'must be a status like 429 or a pattern like "50x" or "5xx", from 300 to 599, not {value}')
+        return value
+
+    def bounds(self) -> dict[str, Any]:
+        return {}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        judged = core_schema.no_info_after_validator_function(self.judge, handler(source))
+        return core_schema.no_info_before_validator_function(_status, judged)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+
+
+ObjectName = Annotated[
+    str,
+    Text(
+        "a name of lower case letters, digits, - and .",
+        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z",
+        most=63,
+    ),
+]
+SecretName = Annotated[
+    str,
+    Text("the name of a Secret: lower case letters, digits, - and .", r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z", quiet=True),
+]
+SecretKey = Annotated[str, Text("a key of a Secret: letters, digits, -, _ and .", r"^[-._a-zA-Z0-9]+\Z", quiet=True)]
+EntryName = Annotated[
+    str,
+    Text("a name of letters, digits, -, _ and .", r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?\Z"),
+]
+HeaderName = Annotated[
+    str, Text("a header name: letters, digits and !#$%&'*+-.^_`|~", r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+]
+HeaderValue = Annotated[
+    str, Text("printable ASCII without a space at either end", r"^[!-~]([ -~\t]*[!-~])?\Z", quiet=True)
+]
+ModelName = Annotated[str, Text("a model name without spaces or control characters", r"^[^\s\x00-\x1f\x7f]+\Z")]
+URL = Annotated[str, Text(most=2048, quiet=True)]

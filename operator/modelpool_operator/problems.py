@@ -1,0 +1,168 @@
+"""What is wrong with an object, as a value and as a sentence a person can act on.
+
+Foreign errors become ours here: pydantic's error list turns into sentences that begin with the field's path
+(`targets[1].weight must be between 0 and 1000000, not -5`). A value that may be a secret is never repeated.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from modelpool_operator.api.types import HOUSE, shown
+
+Path = tuple[str | int, ...]
+"""Where a field stands, from the root of the object: `("spec", "targets", 1, "weight")`."""
+
+Key = tuple[str, str, str]
+"""What names an object: kind, namespace, name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with one object. `message` is a whole sentence and names the field.
+
+    `condition` and `reason` are those of the status. `document`: the index of the manifest it was found in, where
+    manifests were read.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    path: Path
+    message: str
+    reason: str = "InvalidSpec"
+    condition: str = "Accepted"
+    document: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """The object that is meant."""
+        return self.kind, self.namespace, self.name
+
+    @property
+    def field(self) -> str:
+        """The field as users write it: `targets[1].weight`."""
+        return field(self.path)
+
+
+def field(path: Path) -> str:
+    """A path as users write it, without the `spec.` in front: `targets[1].weight`; the spec itself is `spec`."""
+    parts = path[1:] if len(path) > 1 and path[0] == "spec" else path
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, compared without case; None where nothing is near."""
+    by_fold = {candidate.lower(): candidate for candidate in known}
+    found = difflib.get_close_matches(word.lower(), by_fold, n=1, cutoff=0.6)
+    return by_fold[found[0]] if found else None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Path, str]]:
+    """Each of pydantic's errors as the path of the field and our sentence about it."""
+    for item in error.errors(include_url=False):
+        path: Path = tuple(item["loc"])
+        yield path, f"{field(path)} {_predicate(item['type'], path, item, model)}".lstrip()
+
+
+def _predicate(kind: str, path: Path, item: Any, root: type[BaseModel]) -> str:
+    value, context = item["input"], item.get("ctx", {})
+    absent = value is None and not isinstance(path[-1], int)
+    if kind == "missing" or (absent and kind != "extra_forbidden"):
+        return "is required"
+    if kind == HOUSE:
+        return str(context["sentence"])
+    if kind == "extra_forbidden":
+        return _unknown(str(path[-1]), _model_at(path[:-1], root))
+    if kind == "literal_error":
+        return _not_one_of(value, _choices(path, root))
+    if kind in ("int_type", "int_from_float", "int_parsing_size"):
+        return f"must be a whole number, not {_told(value)}"
+    if kind == "string_type":
+        quotes = "; put it in quotes" if isinstance(value, (bool, int, float)) else ""
+        return f"must be a string, not {_told(value)}{quotes}"
+    if kind == "tuple_type":
+        return f"must be a list, not {_told(value)}"
+    if kind in ("model_type", "model_attributes_type"):
+        example = getattr(_model_at(path, root), "example", None)
+        return f"must be a mapping{f' like {example}' if example else ''}, not {_kind(value)}"
+    return f"is not valid: {item['msg'][0].lower()}{item['msg'][1:]}"
+
+
+def _unknown(name: str, model: type[BaseModel] | None) -> str:
+    known = _fields(model)
+    near = nearest(name, known)
+    hint = f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
+    return f"is not a known field; {hint}"
+
+
+def _not_one_of(value: object, choices: tuple[str, ...]) -> str:
+    near = nearest(value, choices) if isinstance(value, str) and len(choices) > 1 else None
+    hint = f"; did you mean {near}?" if near else ""
+    return f"must be {'one of ' if len(choices) > 1 else ''}{', '.join(choices)}, not {_told(value)}{hint}"
+
+
+def _told(value: object) -> str:
+    """A value of the wrong type: numbers as they stand, whatever may hold more than a word by its kind only."""
+    return shown(value) if isinstance(value, (bool, int, float)) or _harmless(value) else _kind(value)
+
+
+def _harmless(value: object) -> bool:
+    """Short enough to be a slip of the pen, and not a key that was pasted into the wrong field."""
+    return isinstance(value, str) and len(value) <= 24
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return "a string" if isinstance(value, str) else "nothing" if value is None else shown(value)
+
+
+def _fields(model: type[BaseModel] | None) -> dict[str, Any]:
+    """The fields of a model by the names that users write."""
+    return {info.alias or name: info.annotation for name, info in model.model_fields.items()} if model else {}
+
+
+def _annotation_at(path: Path, root: type[BaseModel]) -> object:
+    annotation: object = root
+    for part in path:
+        model = _model_in(annotation)
+        annotation = _item_of(annotation) if isinstance(part, int) else _fields(model).get(part)
+    return annotation
+
+
+def _model_at(path: Path, root: type[BaseModel]) -> type[BaseModel] | None:
+    return _model_in(_annotation_at(path, root))
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in get_args(annotation) if (model := _model_in(part))), None)
+
+
+def _item_of(annotation: object) -> object:
+    """`X` of `tuple[X, ...]`, through `Annotated` and `| None`."""
+    if getattr(annotation, "__origin__", None) is tuple:
+        return get_args(annotation)[0]
+    return next((item for part in get_args(annotation) if (item := _item_of(part))), None)
+
+
+def _choices(path: Path, root: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(_words(_annotation_at(path, root)))
+
+
+def _words(annotation: object) -> Iterator[str]:
+    for part in get_args(annotation):
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _words(part)
