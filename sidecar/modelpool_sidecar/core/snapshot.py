@@ -249,10 +249,12 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
         base_url=base_url.rstrip("/"),
         host=parts.hostname,
         port=parts.port or (443 if parts.scheme == "https" else 80),
-        auth=Secret(raw.auth.header.lower(), raw.auth.prefix, raw.auth.credential, raw.auth.source) if raw.auth else None,
+        auth=Secret(raw.auth.header.lower(), raw.auth.prefix, raw.auth.credential, raw.auth.source)
+        if raw.auth
+        else None,
         headers=tuple((header.name.lower(), header.value) for header in raw.headers if header.value is not None),
         secret_headers=tuple(
-            Secret(header.name.lower(), "", header.credential)
+            Secret(header.name.lower(), "", header.credential, header.source)
             for header in raw.headers
             if header.credential is not None
         ),

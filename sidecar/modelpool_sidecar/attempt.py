@@ -1,0 +1,421 @@
+"""How one attempt goes, from its first byte to its last: deadlines, buffering, the commit, and what it came to.
+
+Theory. A run is in one phase at a time: waiting for the head; then, by the head, reading a *failed* answer (to classify
+it), a *whole* one (to judge it before anything goes out), or an event *stream* (held until its first content, B24).
+Until the owner hears `committed` it may still hear `failed`, and the walk goes on elsewhere; afterwards it hears `body`
+and exactly one of `answered` and `broken`. A run says nothing after that, and nothing after `cancel`.
+
+Two timers at most: the hard one (attempt and total, until the commit) and the one of the phase (head, first token,
+idle, the rest of a failed answer, the missing [DONE]).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from modelpool_sidecar.core.outcome import NO_ERROR, Outcome, ProviderError, classify
+from modelpool_sidecar.core.request import Operation
+from modelpool_sidecar.core.snapshot import Timeouts
+from modelpool_sidecar.dialects import openai
+from modelpool_sidecar.dialects.openai import Answer, StreamReader
+from modelpool_sidecar.ports import Attempt, Clock, ErrorKind, Headers, Timer, UpstreamRequest
+
+MAX_WHOLE_BYTES = 8 * 1024 * 1024
+"""A whole answer is held up to here, then it is committed and passed on (B24)."""
+MAX_FAILED_BYTES = 16 * 1024
+MAX_RELAYED_ERROR_BYTES = 1024 * 1024
+FAILED_BODY_SECONDS = 0.1
+"""A failed answer is read this far for its words and for reuse of the connection (B34)."""
+MAX_PREAMBLE_BYTES = 64 * 1024
+DONE_SECONDS = 2.0
+"""After every choice has finished: this long for usage and [DONE], then we supply it (B27)."""
+LINGER_SECONDS = 0.1
+"""After the terminal event: this long for the end of the framing, so that the connection can be reused."""
+
+_UNREACHABLE: frozenset[ErrorKind] = frozenset({"dns", "connect", "connect_timeout", "tls", "reset", "stale"})
+_CLIENTS_FAULT = frozenset({Outcome.REJECTED, Outcome.CONTEXT_LENGTH, Outcome.CONTENT_POLICY})
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a run is asked for. `deadline`: monotonic, of the whole walk. `requested_model`: set where B41 rewrites.
+
+    `policy_is_fault`: a finish by the content filter goes on to another target, because the pool asks for it.
+    """
+
+    request: UpstreamRequest
+    operation: Operation
+    stream: bool
+    timeouts: Timeouts
+    deadline: float
+    model_is_ours: bool
+    policy_is_fault: bool
+    requested_model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a run failed before its commit. `detail` is ours; the rest is the provider's, `whole` if read to its end."""
+
+    outcome: Outcome
+    detail: str
+    status: int | None = None
+    headers: Headers = ()
+    body: bytes = b""
+    whole: bool = False
+
+
+class Owner(Protocol):
+    """Whom a run reports to."""
+
+    def committed(self, status: int, headers: Headers, length: int | None) -> None:
+        """From here on this is the answer. `length`: of the whole body, None where it is not known."""
+
+    def body(self, data: bytes) -> None:
+        """A part of the answer's body."""
+
+    def answered(self, answer: Answer) -> None:
+        """The answer is complete."""
+
+    def failed(self, fault: Fault) -> None:
+        """Nothing went out; the walk may go on."""
+
+    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, *, told: bool) -> None:
+        """It failed after the commit (B25). `told`: the provider's own error event has already been passed on."""
+
+
+class AttemptRun:
+    """One attempt; a Sink of its transport. See the theory above."""
+
+    def __init__(self, order: Order, make: Callable[[], Attempt], owner: Owner, clock: Clock) -> None:
+        self.status: int | None = None
+        self._order, self._make, self._owner, self._clock = order, make, owner, clock
+        self._transport = make()
+        self._headers: Headers = ()
+        self._held = bytearray()
+        self._reader: StreamReader | None = None
+        self._phase = "head"
+        self._committed = False
+        self._paused = False
+        self._last_token = 0.0
+        self._hard: Timer | None = None
+        self._timer: Timer | None = None
+
+    def __repr__(self) -> str:
+        return f"<AttemptRun {self._phase}{' committed' if self._committed else ''} status={self.status}>"
+
+    def start(self) -> None:
+        """Send the request; the owner hears the rest, never from inside this call."""
+        now, order, timeouts = self._clock.now(), self._order, self._order.timeouts
+        limit = order.deadline - now
+        if timeouts.attempt is not None:
+            limit = min(limit, timeouts.attempt)
+        self._hard = self._clock.call_later(max(0.0, limit), lambda: self._late("no answer in time"))
+        self._last_token = now
+        head = timeouts.head
+        if order.stream:
+            head = timeouts.first_token if head is None else min(head, timeouts.first_token)
+        if head is not None:
+            self._arm(head, lambda: self._late("no response head in time"))
+        self._transport.start(order.request, self)
+
+    def cancel(self) -> None:
+        """Drop it: the provider's connection closes at once. The owner hears nothing more. Twice is fine."""
+        if self._phase != "over":
+            self._over()
+            self._transport.cancel()
+
+    def pause(self) -> None:
+        """The client is slower than the provider (B30)."""
+        if self._phase != "over":
+            self._paused = True
+            self._transport.pause()
+
+    def resume(self) -> None:
+        """The client has caught up; what it took to do so is not the provider's silence."""
+        if self._paused and self._phase != "over":
+            self._paused = False
+            self._last_token = self._clock.now()
+            self._transport.resume()
+
+    def partial(self) -> Answer | None:
+        """What a stream has told so far, for the account of an aborted one."""
+        return self._reader.answer() if self._reader is not None else None
+
+    # -- Sink
+
+    def head(self, status: int, headers: Headers) -> None:
+        """The answer's head decides how the body is read."""
+        self.status, self._headers = status, headers
+        self._disarm()
+        if not 200 <= status < 300:
+            self._phase = "failed"
+            self._arm(FAILED_BODY_SECONDS, self._failed_enough)
+        elif _media_type(headers) == "text/event-stream":
+            self._phase = "stream"
+            self._reader = StreamReader(self._order.operation, self._order.requested_model)
+            left = self._order.timeouts.first_token - (self._clock.now() - self._last_token)
+            self._arm(max(0.0, left), lambda: self._late("no first token in time"))
+        else:
+            self._phase = "whole"
+
+    def data(self, data: bytes) -> None:
+        """A part of the body."""
+        match self._phase:
+            case "stream":
+                self._feed(data)
+            case "whole":
+                self._hold(data)
+            case "passing":
+                self._last_token = self._clock.now()
+                self._owner.body(data)
+            case "failed":
+                self._held += data
+                if len(self._held) > MAX_FAILED_BYTES:
+                    self._failed_enough()
+
+    def end(self) -> None:
+        """The framing of the body was fulfilled."""
+        match self._phase:
+            case "stream":
+                self._stream_ended()
+            case "whole":
+                self._judge()
+            case "passing":
+                self._finish(openai.NO_ANSWER)
+            case "failed":
+                self._fail_by_status(whole=True)
+            case "linger":
+                self._over()
+
+    def error(self, kind: ErrorKind, detail: str) -> None:
+        """The transport failed."""
+        match self._phase:
+            case "head" if kind == "stale" and not self._order.request.fresh:
+                self._start_afresh()
+            case "head":
+                outcome = Outcome.UNREACHABLE if kind in _UNREACHABLE else Outcome.BROKEN
+                self._fail(Fault(outcome, detail))
+            case "failed":
+                self._fail_by_status(whole=False)
+            case "linger":
+                self._over()
+            case "stream" if self._reader is not None and self._reader.finished:
+                self._stream_ended()
+            case _:
+                self._break(Outcome.BROKEN, f"the answer was cut short: {detail}")
+
+    # -- a failed answer
+
+    def _failed_enough(self) -> None:
+        """Enough was read to classify it; the client's own fault is read to its end, because it is relayed."""
+        if self._classify() in _CLIENTS_FAULT and len(self._held) <= MAX_RELAYED_ERROR_BYTES:
+            self._arm(self._order.timeouts.idle, lambda: self._fail_by_status(whole=False))
+            return
+        self._fail_by_status(whole=False)
+
+    def _classify(self) -> Outcome:
+        assert self.status is not None, "a failed answer has a head"
+        return classify(self.status, openai.read_error(bytes(self._held)), model_is_ours=self._order.model_is_ours)
+
+    def _fail_by_status(self, *, whole: bool) -> None:
+        body = bytes(self._held)
+        detail = _answered(self.status, openai.read_error(body), self._order)
+        self._fail(Fault(self._classify(), detail, self.status, self._headers, body, whole), close=not whole)
+
+    # -- a whole answer
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > MAX_WHOLE_BYTES:
+            self._commit(_length(self._headers))
+            self._phase = "passing"
+            self._last_token = self._clock.now()
+            self._arm(self._order.timeouts.idle, self._idle)
+
+    def _judge(self) -> None:
+        body = bytes(self._held)
+        answer = openai.judge(self._order.operation, body)
+        if answer.outcome is not Outcome.OK and (answer.outcome is not Outcome.CONTENT_POLICY or self._goes_on(answer)):
+            detail = f"the answer has no content{_code(answer.error)}"
+            self._fail(Fault(answer.outcome, detail, self.status, self._headers, body, whole=True))
+            return
+        if self._order.requested_model is not None:
+            self._held = bytearray(openai.rewrite_model(body, self._order.requested_model))
+        self._commit(len(self._held))
+        self._finish(answer)
+
+    def _goes_on(self, answer: Answer) -> bool:
+        return answer.outcome is Outcome.CONTENT_POLICY and self._order.policy_is_fault
+
+    # -- a stream
+
+    def _feed(self, data: bytes) -> None:
+        reader = self._reader
+        assert reader is not None, "a stream has its reader"
+        before = reader.events
+        out = reader.feed(data)
+        if reader.events != before:
+            self._last_token = self._clock.now()
+        self._pass_on(reader, out)
+        if self._phase != "stream":
+            return
+        if reader.error is not None:
+            self._error_event(reader)
+        elif reader.broken is not None:
+            self._break(Outcome.BROKEN, reader.broken)
+        elif reader.done:
+            self._stream_complete(reader)
+        elif reader.finished:
+            self._arm(DONE_SECONDS, lambda: self._stream_complete(reader))
+
+    def _pass_on(self, reader: StreamReader, out: bytes) -> None:
+        """Hold until the commit; then pass on as it comes."""
+        if self._committed:
+            if out:
+                self._owner.body(out)
+            return
+        self._held += out
+        if (reader.committed and not self._withheld(reader)) or len(self._held) > MAX_PREAMBLE_BYTES:
+            self._commit(None)
+            self._last_token = self._clock.now()
+            if not reader.finished:
+                self._arm(self._order.timeouts.idle, self._idle)
+
+    def _withheld(self, reader: StreamReader) -> bool:
+        """A finish without any content does not commit yet: whether the answer is Empty shows at its end (B17)."""
+        return reader.tokens_seen == 0
+
+    def _error_event(self, reader: StreamReader) -> None:
+        error = reader.error or NO_ERROR
+        detail = f"the stream carried an error event{_code(error)}"
+        if self._committed:
+            self._break(Outcome.BROKEN, detail, told=True)
+        else:
+            self._fail(Fault(Outcome.EMPTY, detail, self.status), close=True)
+
+    def _stream_ended(self) -> None:
+        reader = self._reader
+        assert reader is not None, "a stream has its reader"
+        self._pass_on(reader, reader.close())
+        if reader.error is not None:
+            self._error_event(reader)
+        elif reader.finished or reader.done:
+            self._stream_complete(reader, ended=True)
+        elif reader.events == 0 and not self._committed:
+            self._fail(Fault(Outcome.EMPTY, "the stream had no event", self.status))
+        else:
+            self._break(Outcome.BROKEN, "the stream ended without a finish")
+
+    def _stream_complete(self, reader: StreamReader, *, ended: bool = False) -> None:
+        answer = reader.answer()
+        if not self._committed and (answer.outcome is Outcome.EMPTY or self._goes_on(answer)):
+            self._fail(Fault(answer.outcome, "the stream had no content", self.status), close=not ended)
+            return
+        if not self._committed:
+            self._commit(None)
+        if not reader.done and reader.terminator:
+            self._owner.body(reader.terminator)
+        self._finish(answer, linger=not ended)
+
+    # -- ends
+
+    def _commit(self, length: int | None) -> None:
+        self._committed = True
+        if self._hard is not None:
+            self._hard.cancel()
+        assert self.status is not None, "only an answer is committed"
+        self._owner.committed(self.status, self._headers, length)
+        if self._held and self._phase != "over":
+            held, self._held = bytes(self._held), bytearray()
+            self._owner.body(held)
+
+    def _finish(self, answer: Answer, *, linger: bool = False) -> None:
+        if self._phase == "over":
+            return
+        self._over()
+        if linger:
+            self._phase = "linger"
+            self._arm(LINGER_SECONDS, self.cancel)
+        self._owner.answered(answer)
+
+    def _fail(self, fault: Fault, *, close: bool = False) -> None:
+        self._over()
+        if close:
+            self._transport.cancel()
+        self._owner.failed(fault)
+
+    def _break(self, outcome: Outcome, detail: str, *, told: bool = False) -> None:
+        if not self._committed:
+            self._fail(Fault(outcome, detail, self.status), close=True)
+            return
+        self._over()
+        self._transport.cancel()
+        self._owner.broken(outcome, detail, self.partial(), told=told)
+
+    def _late(self, detail: str) -> None:
+        self._break(Outcome.TIMED_OUT, detail)
+
+    def _idle(self) -> None:
+        """The idle deadline, moved on by every event: armed once, looked at when it is due."""
+        idle = self._order.timeouts.idle
+        left = self._last_token + idle - self._clock.now()
+        if self._paused:
+            self._arm(idle, self._idle)
+        elif left > 0:
+            self._arm(left, self._idle)
+        else:
+            self._break(Outcome.STALLED, f"nothing came for {idle:g} s")
+
+    def _start_afresh(self) -> None:
+        """The reused connection was dead before a byte of the answer: the same try, on a new one (B15a)."""
+        request = self._order.request
+        again = UpstreamRequest(
+            request.method, request.url, request.headers, request.body, request.connect_timeout, fresh=True
+        )
+        self._transport = self._make()
+        self._transport.start(again, self)
+
+    def _over(self) -> None:
+        self._phase = "over"
+        self._disarm()
+        if self._hard is not None:
+            self._hard.cancel()
+
+    def _arm(self, delay: float, callback: Callable[[], None]) -> None:
+        self._disarm()
+        self._timer = self._clock.call_later(delay, callback)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _media_type(headers: Headers) -> str:
+    for name, value in headers:
+        if name == "content-type":
+            return value.split(";", 1)[0].strip().lower()
+    return ""
+
+
+def _length(headers: Headers) -> int | None:
+    for name, value in headers:
+        if name == "content-length" and value.isdecimal():
+            return int(value)
+    return None
+
+
+def _code(error: ProviderError) -> str:
+    """The provider's code as a word of an API; anything longer or stranger is content and stays out (B44)."""
+    word = error.code or error.type or ""
+    return f" ({word})" if word and len(word) <= 64 and word.replace("_", "").replace("-", "").isalnum() else ""
+
+
+def _answered(status: int | None, error: ProviderError, order: Order) -> str:
+    said = f"the provider answered {status}{_code(error)}"
+    if status not in (404, 405):
+        return said
+    base = order.request.url.split("?", 1)[0].removesuffix(order.operation.path)
+    hint = "" if base.endswith("/v1") else ": does baseURL miss /v1?"
+    return f"the provider answered {status}{_code(error)} for {order.operation.path}{hint}"

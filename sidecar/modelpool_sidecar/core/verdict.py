@@ -1,0 +1,187 @@
+"""What the client is told when no attempt succeeded (B21), or when none could even start (B5, B12, B37).
+
+In this order: the client's own fault as the provider said it; all limited, with the smallest wait; the provider's last
+answer with its body; our credentials, by name; out of time; unreachable. Never a bare 502 while a provider said more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.core.refusal import Refusal
+from modelpool_sidecar.core.snapshot import Pool, Target
+
+JITTER = 0.2
+"""Every wait gets 0..20 % on top: a thousand sidecars must not wake together (B19)."""
+
+_CLIENTS = frozenset({Outcome.REJECTED, Outcome.CONTEXT_LENGTH, Outcome.CONTENT_POLICY})
+_LIMITED = frozenset({Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED, Outcome.LOCAL_LIMIT})
+_TIMES = frozenset({Outcome.TIMED_OUT, Outcome.STALLED})
+QUOTA_WAIT_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt that did not become the answer.
+
+    `status`, `headers`, `body` are the provider's, where it answered; `whole`: the body was read to its end, so it can
+    be relayed. `detail` is ours, for the sentence: no content. `other_credential`: a 401 while another key is at hand
+    (B17). `retry_after`: seconds that the provider asked for.
+    """
+
+    target: str
+    provider: str
+    outcome: Outcome
+    detail: str
+    status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    whole: bool = False
+    retry_after: float | None = None
+    other_credential: bool = False
+    credential: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Failure {self.target}: {self.outcome} {self.status or ''}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Why a target cannot be tried. `wait`: seconds; `known`: a wait that somebody told us, not a guess (B37)."""
+
+    kind: Literal["drained", "pending", "unsupported", "cooling", "full"]
+    wait: float = 0.0
+    reason: str | None = None
+    known: bool = False
+
+
+def is_clients(failure: Failure) -> bool:
+    """Whether this answer is the client's fault, to be relayed as it is."""
+    return failure.outcome in _CLIENTS and failure.status is not None and failure.whole
+
+
+def spent(pool: Pool, failures: Sequence[Failure]) -> Failure | Refusal:
+    """All attempts are spent. `failures` is not empty."""
+    for failure in reversed(failures):
+        if is_clients(failure):
+            return failure
+    if all(failure.outcome in _LIMITED for failure in failures):
+        return _limited(pool, failures)
+    for failure in reversed(failures):
+        if failure.status is not None and failure.whole and _says_more(failure):
+            return failure
+    return _summary(pool, failures)
+
+
+def timed_out(pool: Pool, failures: Sequence[Failure]) -> Failure | Refusal:
+    """The deadline has passed: what a provider said still counts more than that."""
+    if failures and not all(failure.outcome in _TIMES for failure in failures):
+        answer = spent(pool, failures)
+        if isinstance(answer, Failure) or answer.status == 429:
+            return answer
+    return deadline(pool, failures)
+
+
+def deadline(pool: Pool, failures: Sequence[Failure]) -> Refusal:
+    """504: the time for the whole request is over."""
+    tried = f" after {_attempts(failures)}" if failures else ""
+    return Refusal("deadline_exceeded", f"pool {pool.name}: no answer within {pool.total:g} s{tried}", spent=True)
+
+
+def none_available(
+    pool: Pool, operation: str, blocks: Sequence[tuple[Target, Block]], failures: Sequence[Failure]
+) -> Failure | Refusal:
+    """No target can be tried at all: why, and how long that lasts."""
+    if failures:
+        return spent(pool, failures)
+    why = "; ".join(f"{target.name} {_words(block)}" for target, block in blocks)
+    cooling = [(target, block) for target, block in blocks if block.kind == "cooling"]
+    waits = [block.wait for _, block in blocks if block.kind in ("cooling", "full")]
+    soonest = min(waits, default=None)
+    if not cooling:
+        return _idle(pool, operation, [block.kind for _, block in blocks], why, soonest)
+    known = [block for _, block in cooling if block.known]
+    if len(known) == len(cooling):
+        limited = [block.wait for block in known if block.reason != Outcome.DENIED]
+        if not limited:
+            target = cooling[0][0]
+            return _denied(
+                pool, target.provider.name, target.provider.auth.source if target.provider.auth else "", True
+            )
+        return _wait(Refusal("all_limited", f"pool {pool.name}: every target is limited: {why}"), min(limited))
+    return _wait(Refusal("all_cooling", f"pool {pool.name}: no target is serving: {why}"), soonest or 1.0)
+
+
+def _idle(pool: Pool, operation: str, kinds: Sequence[str], why: str, soonest: float | None) -> Refusal:
+    if "full" in kinds:
+        return _wait(Refusal("all_limited", f"pool {pool.name}: every connection is in use: {why}"), soonest or 1.0)
+    if "pending" in kinds:
+        return _wait(Refusal("credential_pending", f"pool {pool.name}: a key is on its way: {why}"), 1.0)
+    if "unsupported" in kinds:
+        message = f"pool {pool.name}: no target takes {operation}: {why}"
+        return Refusal("upstream_unsupported", message, spent=True)
+    return Refusal("drained", f"pool {pool.name}: all traffic is drained by hand: {why}", spent=True)
+
+
+def _wait(refusal: Refusal, seconds: float) -> Refusal:
+    return Refusal(refusal.code, f"{refusal.message}; try again in {seconds:.1f} s", retry_after=seconds)
+
+
+def _words(block: Block) -> str:
+    match block.kind:
+        case "cooling":
+            return f"cools for {block.wait:.1f} s ({block.reason})"
+        case "full":
+            return "is at connections.maxOpen"
+        case "drained":
+            return "is drained"
+        case "pending":
+            return "has no key yet"
+        case "unsupported":
+            return "does not know the operation"
+
+
+def _limited(pool: Pool, failures: Sequence[Failure]) -> Refusal:
+    waits = [
+        QUOTA_WAIT_SECONDS if failure.outcome is Outcome.QUOTA_EXHAUSTED else failure.retry_after
+        for failure in failures
+        if failure.retry_after is not None or failure.outcome is Outcome.QUOTA_EXHAUSTED
+    ]
+    wait = min((seconds for seconds in waits if seconds is not None), default=1.0)
+    message = f"pool {pool.name}: every target is limited ({_attempts(failures)}); try again in {wait:.1f} s"
+    return Refusal("all_limited", message, retry_after=wait, spent=True)
+
+
+def _says_more(failure: Failure) -> bool:
+    """An answer that is worth relaying: a fault of the provider, never its view of our credentials (B17, Denied)."""
+    if failure.outcome in (Outcome.DENIED, Outcome.QUOTA_EXHAUSTED, Outcome.RATE_LIMITED, Outcome.UNSUPPORTED):
+        return False
+    return failure.status is not None and (failure.status >= 500 or failure.outcome is Outcome.FAILED)
+
+
+def _summary(pool: Pool, failures: Sequence[Failure]) -> Refusal:
+    """What is left to say in our own words."""
+    last = failures[-1]
+    denied = next((failure for failure in reversed(failures) if failure.outcome is Outcome.DENIED), None)
+    if denied is not None:
+        return _denied(pool, denied.provider, denied.credential, denied.detail != "", denied.detail)
+    if all(failure.outcome in _TIMES for failure in failures):
+        message = f"pool {pool.name}: {_attempts(failures)}: {last.detail}"
+        return Refusal("deadline_exceeded", message, spent=True)
+    if all(failure.outcome is Outcome.UNSUPPORTED for failure in failures):
+        return Refusal("upstream_unsupported", f"pool {pool.name}: {last.detail}", spent=True)
+    code = "upstream_unreachable" if last.outcome is Outcome.UNREACHABLE else "upstream_error"
+    return Refusal(code, f"pool {pool.name}: {_attempts(failures)}; the last: {last.detail}", spent=True)
+
+
+def _denied(pool: Pool, provider: str, source: str, known: bool, detail: str = "") -> Refusal:
+    what = f" with {source}" if source else ""
+    said = f" ({detail})" if known and detail else ""
+    message = f"pool {pool.name}: provider {provider} refused us{what}{said}; the credential or the model name is wrong"
+    return Refusal("upstream_auth_error", message, spent=True)
+
+
+def _attempts(failures: Sequence[Failure]) -> str:
+    words = ", ".join(f"{failure.target} {failure.outcome}" for failure in failures)
+    return f"{len(failures)} attempt{'s' if len(failures) != 1 else ''} ({words})"

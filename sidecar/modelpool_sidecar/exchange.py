@@ -1,0 +1,393 @@
+"""One request from its admission to its record: drives the walk, relays the answer, gives back what was taken.
+
+The way of a request, one method each: `_advance` (choose, attempt) -> `failed` (classify, and back) or `committed`
+(commit) -> `body` (relay) -> `answered` | `broken` -> `_settle` -> `_record`. Whatever happens - an answer, a refusal,
+a client that leaves at any point, a drain - `_settle` runs exactly once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelpool_sidecar.attempt import AttemptRun, Fault, Order
+from modelpool_sidecar.core import retryafter
+from modelpool_sidecar.core.dispatch import Dispatch, Sleep, Stop, Try
+from modelpool_sidecar.core.limits import Permit
+from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.core.record import AttemptRecord, Record
+from modelpool_sidecar.core.refusal import Refusal
+from modelpool_sidecar.core.request import Request
+from modelpool_sidecar.core.snapshot import Pool, Secret, Target
+from modelpool_sidecar.core.state import State
+from modelpool_sidecar.core.verdict import Failure
+from modelpool_sidecar.dialects import openai
+from modelpool_sidecar.dialects.openai import Answer
+from modelpool_sidecar.ports import (
+    AttemptTrace,
+    Clock,
+    Credentials,
+    Downstream,
+    Headers,
+    RequestTrace,
+    Telemetry,
+    Timer,
+    Upstream,
+    UpstreamRequest,
+)
+
+CLIENT_CLOSED_REQUEST = 499
+"""The status that a record shows where the client left before one was sent; never on the wire."""
+
+_NEVER_RELAYED = ("retry-after", "retry-after-ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every exchange works with. `rng` returns [0, 1). `on_record` hears of every request once."""
+
+    upstream: Upstream
+    credentials: Credentials
+    clock: Clock
+    rng: Callable[[], float]
+    state: State
+    telemetry: Telemetry
+    on_record: Callable[[Record], None]
+
+
+class Exchange:
+    """One admitted request. An `attempt.Owner`; the proxy keeps it alive until `on_over`."""
+
+    def __init__(
+        self,
+        services: Services,
+        request: Request,
+        pool: Pool,
+        pinned: Target | None,
+        permit: Permit,
+        downstream: Downstream,
+        on_over: Callable[["Exchange"], None],
+    ) -> None:
+        self._services, self._request, self._pool = services, request, pool
+        self._permit, self._downstream, self._on_over = permit, downstream, on_over
+        self._started = services.clock.now()
+        total = pool.total if request.read_timeout is None else min(pool.total, request.read_timeout)
+        self._dispatch = Dispatch(
+            pool=pool,
+            state=services.state,
+            operation=request.operation.name,
+            deadline=self._started + total,
+            rng=services.rng,
+            is_ready=self._is_ready,
+            repeated=request.client_retry > 0,
+            pinned=pinned,
+        )
+        self._trace: RequestTrace = services.telemetry.request(
+            request.operation.method,
+            request.operation.route,
+            request.operation.name,
+            request.model,
+            request.stream,
+            request.headers,
+            self._started,
+        )
+        self._try: Try | None = None
+        self._try_started = 0.0
+        self._try_trace: AttemptTrace | None = None
+        self._run: AttemptRun | None = None
+        self._timer: Timer | None = None
+        self._attempts: list[AttemptRecord] = []
+        self._keys_sent: dict[str, list[str]] = {}
+        self._answer: Answer | None = None
+        self._status: int | None = None
+        self._refusal: str | None = None
+        self._outcome: Outcome | None = None
+        self._first_token: float | None = None
+        self._relaying = False
+        self._ended = False
+        self._over = False
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self._pool.name}: attempt {self._dispatch.attempts}, {self._run or 'between attempts'}>"
+
+    @property
+    def relaying(self) -> bool:
+        """Whether an answer has begun: at the end of a drain these are failed by B25, the others refused."""
+        return self._relaying
+
+    def start(self) -> None:
+        """Walk."""
+        self._downstream.on_gone = self._gone
+        self._downstream.on_writable = self._writable
+        self._downstream.on_delivered = self._settle
+        self._advance()
+
+    def stop(self, message: str) -> None:
+        """The process ends before the request does (B51): a stream ends by B25, the rest is refused."""
+        if self._ended:
+            return
+        self._drop_attempt(Outcome.CANCELLED)
+        if self._relaying:
+            self._ended = True
+            self._downstream.fail(self._error_event("draining", message))
+        else:
+            self._refuse(Refusal("draining", message, retry_after=1.0))
+
+    # -- the walk
+
+    def _advance(self) -> None:
+        self._timer = None
+        step = self._dispatch.next(self._services.clock.now())
+        match step:
+            case Try():
+                self._attempt(step)
+            case Sleep():
+                delay = max(0.0, step.until - self._services.clock.now())
+                self._timer = self._services.clock.call_later(delay, self._advance)
+            case Stop(answer=Refusal() as refusal):
+                self._refuse(refusal)
+            case Stop(answer=Failure() as failure):
+                self._relay_failure(failure)
+
+    def _attempt(self, step: Try) -> None:
+        services, request, provider = self._services, self._request, step.target.provider
+        self._try, self._try_started = step, services.clock.now()
+        model = self._model(step.target)
+        url = openai.attempt_url(provider.base_url, request)
+        self._try_trace = self._trace.attempt(
+            step.number, request.operation.method, url, provider.host, provider.port, self._try_started
+        )
+        propagated = self._try_trace.propagate() if provider.trace_context else ()
+        order = Order(
+            request=UpstreamRequest(
+                method=request.operation.method,
+                url=url,
+                headers=openai.attempt_headers(request, provider, self._key, propagated),
+                body=openai.attempt_body(request, model),
+                connect_timeout=provider.timeouts.connect,
+            ),
+            operation=request.operation,
+            stream=request.stream,
+            timeouts=provider.timeouts,
+            deadline=self._dispatch.deadline,
+            model_is_ours=step.target.model is not None,
+            policy_is_fault=Outcome.CONTENT_POLICY in self._pool.fallback.outcomes,
+            requested_model=request.model if self._pool.rewrite_model else None,
+        )
+        self._run = AttemptRun(
+            order, lambda: services.upstream.attempt(provider.name, provider.idle_timeout), self, services.clock
+        )
+        self._run.start()
+
+    def _model(self, target: Target) -> str:
+        return target.model if target.model is not None else (self._request.model or "")
+
+    # -- credentials
+
+    def _is_ready(self, target: Target) -> bool:
+        return all(self._services.credentials.get(secret.credential) is not None for secret in target.provider.secrets)
+
+    def _key(self, credential: str) -> str | None:
+        """The newest value that this request has not yet been refused with (B46, B17)."""
+        unsent = self._unsent_keys(credential)
+        return unsent[0] if unsent else self._services.credentials.get(credential)
+
+    def _unsent_keys(self, credential: str) -> list[str]:
+        credentials, sent = self._services.credentials, self._keys_sent.get(credential, [])
+        candidates = (credentials.get(credential), credentials.previous(credential))
+        return [value for value in candidates if value is not None and value not in sent]
+
+    def _has_other_key(self, auth: Secret | None, fault: Fault) -> bool:
+        """After a 401: whether a key is at hand that was not refused yet; asked once per request."""
+        if auth is None or fault.status != 401 or auth.credential in self._keys_sent:
+            return False
+        refused = self._key(auth.credential)
+        self._keys_sent[auth.credential] = [refused] if refused is not None else []
+        return bool(self._unsent_keys(auth.credential))
+
+    # -- attempt.Owner
+
+    def failed(self, fault: Fault) -> None:
+        """Nothing went out: on to the next step."""
+        step = self._try
+        assert step is not None, "an attempt was running"
+        provider = step.target.provider
+        failure = Failure(
+            target=step.target.name,
+            provider=provider.name,
+            outcome=fault.outcome,
+            detail=fault.detail,
+            status=fault.status,
+            headers=fault.headers,
+            body=fault.body,
+            whole=fault.whole,
+            retry_after=retryafter.parse(fault.headers, self._services.clock.wall()),
+            other_credential=self._has_other_key(provider.auth, fault),
+            credential=provider.auth.source if provider.auth else "",
+        )
+        self._attempt_over(fault.outcome, fault.status)
+        self._run = None
+        self._dispatch.observe(failure, self._services.clock.now())
+        self._advance()
+
+    def committed(self, status: int, headers: Headers, length: int | None) -> None:
+        """This attempt's answer is the answer."""
+        if self._request.stream:
+            self._first_token = self._services.clock.now() - self._started
+        self._send_head(status, headers, length)
+
+    def body(self, data: bytes) -> None:
+        """Relay; a slow client slows the provider (B30)."""
+        if not self._downstream.write(data) and self._run is not None:
+            self._run.pause()
+
+    def answered(self, answer: Answer) -> None:
+        """Complete."""
+        self._answer = answer
+        self._attempt_over(Outcome.OK, self._status)
+        self._dispatch.complete(Outcome.OK, self._services.clock.now())
+        self._ended = True
+        self._downstream.finish()
+
+    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, *, told: bool) -> None:
+        """Failed after the commit: the client must not take it for success (B25)."""
+        self._answer = answer
+        self._attempt_over(outcome, self._status)
+        self._dispatch.complete(outcome, self._services.clock.now())
+        self._ended = True
+        code = "upstream_timeout" if outcome in (Outcome.STALLED, Outcome.TIMED_OUT) else "upstream_error"
+        self._downstream.fail(None if told else self._error_event(code, f"pool {self._pool.name}: {detail}"))
+
+    # -- towards the client
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._refusal = refusal.code
+        body = openai.refusal_body(refusal)
+        self._send_head(
+            refusal.status, (("content-type", "application/json"), *refusal.all_headers), len(body), own=True
+        )
+        self._downstream.write(body)
+        self._ended = True
+        self._downstream.finish()
+
+    def _relay_failure(self, failure: Failure) -> None:
+        """A provider's failed answer, as it came, with our word on repeating it (B21, B42)."""
+        assert failure.status is not None, "only an answer is relayed"
+        more: list[tuple[str, str]] = []
+        if failure.retry_after is not None:
+            more.append(("retry-after", retryafter.sent(failure.retry_after)))
+        if failure.outcome is not Outcome.REJECTED:
+            more.append(("x-should-retry", "false"))
+        headers = tuple(pair for pair in failure.headers if pair[0] not in _NEVER_RELAYED)
+        self._send_head(failure.status, headers, len(failure.body), more=tuple(more))
+        self._downstream.write(failure.body)
+        self._ended = True
+        self._downstream.finish()
+
+    def _send_head(
+        self, status: int, headers: Headers, length: int | None, *, more: Headers = (), own: bool = False
+    ) -> None:
+        self._relaying, self._status = True, status
+        provider = self._try.target.provider if self._try is not None else None
+        passed = headers if own or provider is None else openai.answer_headers(headers, provider)
+        framing = () if length is None else (("content-length", str(length)),)
+        self._downstream.head(status, (*passed, *more, *self._permit.headers, *self._told(), *framing))
+
+    def _told(self) -> Headers:
+        """The headers that say who answered (B41)."""
+        target = (("x-modelpool-target", self._try.target.name),) if self._try is not None else ()
+        return (
+            ("x-modelpool-pool", self._pool.name),
+            *target,
+            ("x-modelpool-attempts", str(self._dispatch.attempts)),
+            ("x-modelpool-config", self._pool.digest.removeprefix("sha256:")[:12]),
+        )
+
+    def _error_event(self, code: str, message: str) -> bytes | None:
+        return openai.error_event(self._request.operation, code, message) if self._request.stream else None
+
+    def _writable(self) -> None:
+        if self._run is not None:
+            self._run.resume()
+
+    def _gone(self) -> None:
+        """The client left (B31): the provider stops working, nobody is blamed, everything is given back."""
+        if self._over:
+            return
+        self._drop_attempt(Outcome.CANCELLED)
+        if not self._ended:
+            self._outcome = Outcome.CANCELLED
+        if self._status is None:
+            self._status = CLIENT_CLOSED_REQUEST
+        self._settle()
+
+    def _drop_attempt(self, outcome: Outcome) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._run is None:
+            return
+        self._run.cancel()
+        if self._try_trace is not None:
+            self._answer = self._run.partial()
+            self._attempt_over(outcome, self._run.status)
+        self._dispatch.abandon(self._services.clock.now())
+
+    # -- settle, record
+
+    def _attempt_over(self, outcome: Outcome, status: int | None) -> None:
+        step, trace, self._try_trace = self._try, self._try_trace, None
+        assert step is not None, "an attempt was running"
+        self._outcome = outcome
+        record = AttemptRecord(
+            number=step.number,
+            target=step.target.name,
+            provider=step.target.provider.name,
+            model=self._model(step.target),
+            outcome=outcome,
+            status=status,
+            started=self._try_started,
+            ended=self._services.clock.now(),
+            same_target=step.same_target,
+            probe=step.probe,
+        )
+        self._attempts.append(record)
+        if trace is not None:
+            trace.end(record)
+
+    def _settle(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._dispatch.abandon(self._services.clock.now())
+        if not self._attempts:
+            self._permit.refund(self._services.clock.now())
+        self._permit.release()
+        self._record()
+        self._on_over(self)
+
+    def _record(self) -> None:
+        request, answer, step = self._request, self._answer, self._try
+        record = Record(
+            method=request.operation.method,
+            route=request.operation.route,
+            operation=request.operation.name,
+            stream=request.stream,
+            status=self._status if self._status is not None else CLIENT_CLOSED_REQUEST,
+            outcome=self._outcome,
+            refusal=self._refusal,
+            pool=self._pool.name,
+            target=step.target.name if step is not None else None,
+            provider=step.target.provider.name if step is not None else None,
+            requested_model=request.model,
+            sent_model=self._model(step.target) if step is not None else None,
+            response_model=answer.model if answer is not None else None,
+            response_id=answer.response_id if answer is not None else None,
+            finish_reasons=answer.finish_reasons if answer is not None else (),
+            usage=answer.usage if answer is not None else openai.NO_ANSWER.usage,
+            attempts=tuple(self._attempts),
+            started=self._started,
+            duration=self._services.clock.now() - self._started,
+            first_token=self._first_token,
+            client_retry=request.client_retry,
+            config=self._pool.digest.removeprefix("sha256:")[:12],
+        )
+        self._trace.end(record)
+        self._services.on_record(record)

@@ -1,0 +1,191 @@
+"""What happens to a request that has arrived: parse -> route -> admit, and then its exchange.
+
+The shell of the data path reads like the line above; every decision is made in `core`, every refusal becomes bytes in
+one place here. Nothing in it knows a transport.
+"""
+
+from dataclasses import dataclass
+
+from modelpool_sidecar.core import request as parsing
+from modelpool_sidecar.core import routing
+from modelpool_sidecar.core.limits import Limited, Permit
+from modelpool_sidecar.core.record import Record
+from modelpool_sidecar.core.refusal import Refusal
+from modelpool_sidecar.core.request import Request
+from modelpool_sidecar.core.snapshot import Pool, Snapshot, Target
+from modelpool_sidecar.dialects import openai
+from modelpool_sidecar.exchange import Exchange, Services
+from modelpool_sidecar.ports import Downstream, Headers
+
+_REFUSED_ROUTE = "unmatched"
+_JSON: tuple[str, str] = ("content-type", "application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A whole request as the downstream edge read it. `target`: raw path and query; header names in lower case."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes
+    loopback: bool
+
+
+class Proxy:
+    """Accepts requests; one snapshot at a time, swapped by assignment (B46)."""
+
+    def __init__(self, services: Services) -> None:
+        self.snapshot: Snapshot | None = None
+        self.draining = False
+        self._services = services
+        self._exchanges: set[Exchange] = set()
+
+    def __repr__(self) -> str:
+        return f"<Proxy {self.snapshot or 'without a config'}, {len(self._exchanges)} in flight>"
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that were admitted and are not over."""
+        return len(self._exchanges)
+
+    def accept(self, arrived: Arrived, downstream: Downstream) -> None:
+        """Take a request. Never raises for what a client sends; the downstream hears exactly one answer."""
+        snapshot = self.snapshot
+        origin = parsing.judge_origin(arrived.headers) if arrived.loopback else None
+        request = origin or parsing.parse(arrived.method, arrived.target, arrived.headers, arrived.body)
+        if isinstance(request, Refusal):
+            self._refuse(request, downstream, None, None)
+        elif snapshot is None:
+            refusal = Refusal("not_ready", "no valid config has been read yet", retry_after=1.0)
+            self._refuse(refusal, downstream, request, None)
+        elif request.operation.name in ("models", "model"):
+            self._list_models(snapshot, request, downstream)
+        else:
+            self._route(snapshot, request, downstream)
+
+    def stop_all(self, message: str) -> None:
+        """The grace period is over: what still runs is ended, visibly (B51)."""
+        for exchange in list(self._exchanges):
+            exchange.stop(message)
+
+    def _route(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
+        pool = routing.route(snapshot, request.model or "")
+        if isinstance(pool, Refusal):
+            self._refuse(pool, downstream, request, None)
+            return
+        pinned = _pin(pool, request)
+        if isinstance(pinned, Refusal):
+            self._refuse(pinned, downstream, request, pool)
+            return
+        self._admit(request, pool, pinned, downstream)
+
+    def _admit(self, request: Request, pool: Pool, pinned: Target | None, downstream: Downstream) -> None:
+        now = self._services.clock.now()
+        self._services.state.budget(pool).request(now)
+        permit = self._services.state.admit(pool, now)
+        if isinstance(permit, Limited):
+            self._refuse(_limited(pool, permit), downstream, request, pool)
+            return
+        self._exchange(request, pool, pinned, permit, downstream)
+
+    def _exchange(
+        self, request: Request, pool: Pool, pinned: Target | None, permit: Permit, downstream: Downstream
+    ) -> None:
+        exchange = Exchange(self._services, request, pool, pinned, permit, downstream, self._exchanges.discard)
+        self._exchanges.add(exchange)
+        exchange.start()
+
+    def _list_models(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
+        if request.model_id is None:
+            self._answer(200, openai.models_body(routing.declared(snapshot)), downstream, request, None, None)
+        elif routing.find(snapshot, request.model_id) is None:
+            refusal = routing.route(snapshot, request.model_id)
+            assert isinstance(refusal, Refusal), "a name without a pool is refused"
+            self._refuse(refusal, downstream, request, None)
+        else:
+            self._answer(200, openai.model_body(request.model_id), downstream, request, None, None)
+
+    # -- answers of our own
+
+    def _refuse(self, refusal: Refusal, downstream: Downstream, request: Request | None, pool: Pool | None) -> None:
+        body = openai.refusal_body(refusal)
+        self._answer(refusal.status, body, downstream, request, pool, refusal)
+
+    def _answer(
+        self,
+        status: int,
+        body: bytes,
+        downstream: Downstream,
+        request: Request | None,
+        pool: Pool | None,
+        refusal: Refusal | None,
+    ) -> None:
+        named = (("x-modelpool-pool", pool.name),) if pool is not None else ()
+        told = refusal.all_headers if refusal is not None else ()
+        downstream.head(status, (_JSON, *told, *named, ("content-length", str(len(body)))))
+        downstream.write(body)
+        downstream.finish()
+        self._record(status, request, pool, refusal)
+
+    def _record(self, status: int, request: Request | None, pool: Pool | None, refusal: Refusal | None) -> None:
+        now = self._services.clock.now()
+        operation = request.operation if request is not None else None
+        record = Record(
+            method=operation.method if operation else "-",
+            route=operation.route if operation else _REFUSED_ROUTE,
+            operation=operation.name if operation else _REFUSED_ROUTE,
+            stream=request.stream if request is not None else False,
+            status=status,
+            outcome=None,
+            refusal=refusal.code if refusal is not None else None,
+            pool=pool.name if pool is not None else None,
+            target=None,
+            provider=None,
+            requested_model=request.model if request is not None else None,
+            sent_model=None,
+            response_model=None,
+            response_id=None,
+            finish_reasons=(),
+            usage=openai.NO_ANSWER.usage,
+            attempts=(),
+            started=now,
+            duration=0.0,
+            first_token=None,
+            client_retry=request.client_retry if request is not None else 0,
+            config=pool.digest.removeprefix("sha256:")[:12] if pool is not None else "",
+        )
+        trace = self._services.telemetry.request(
+            record.method,
+            record.route,
+            record.operation,
+            record.requested_model,
+            record.stream,
+            request.headers if request is not None else (),
+            now,
+        )
+        trace.end(record)
+        self._services.on_record(record)
+
+
+def _pin(pool: Pool, request: Request) -> Target | None | Refusal:
+    """The target that `x-modelpool-target` names, if the pool allows it (B20)."""
+    if request.pinned is None:
+        return None
+    if not pool.pinning:
+        return Refusal("pinning_denied", f"pool {pool.name} does not allow x-modelpool-target", param=None)
+    target = pool.targets.get(request.pinned)
+    if target is None:
+        names = ", ".join(pool.targets)
+        return Refusal("unknown_target", f"pool {pool.name} has no target {request.pinned!r}; there is {names}")
+    return target
+
+
+def _limited(pool: Pool, limited: Limited) -> Refusal:
+    """429 in our own name: which limit, and the earliest moment at which it opens (B12)."""
+    wait = f"try again in {limited.retry_after:.1f} s"
+    if limited.kind == "concurrency":
+        message = f"pool {pool.name}: {limited.max} requests are in flight, which is its limit; {wait}"
+        return Refusal("concurrency_exceeded", message, retry_after=limited.retry_after)
+    message = f"pool {pool.name}: the limit {limited.limit!r} of {limited.max} requests is reached; {wait}"
+    return Refusal("rate_limit_exceeded", message, retry_after=limited.retry_after, headers=limited.headers)
