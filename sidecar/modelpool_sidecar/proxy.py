@@ -168,7 +168,7 @@ class Proxy:
         self._services.on_record(record)
 
 
-def _pin(pool: Pool, request: Request) -> Target | None | Refusal:
+def _pin(pool: Pool, request: Request) -> Target | Refusal | None:
     """The target that `x-modelpool-target` names, if the pool allows it (B20)."""
     if request.pinned is None:
         return None

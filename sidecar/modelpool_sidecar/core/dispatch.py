@@ -186,7 +186,7 @@ class Dispatch:
 
     def _further(self, now: float) -> Step:
         """Another target that this cascade has not tried; else the same ones again, after a backoff."""
-        chosen = self._pick(now, lambda target: not self._visit(target).tried_in_cascade)
+        chosen = self._pick(now, lambda target: self._is_next_in_cascade(target, now))
         if chosen is not None:
             if self.attempts >= FREE_ATTEMPTS and not self._pay(now):
                 return self._spent()
@@ -198,6 +198,10 @@ class Dispatch:
             visit.tried_in_cascade = False
         self._plan_repeat(again, now)
         return self._repeat(now)
+
+    def _is_next_in_cascade(self, target: Target, now: float) -> bool:
+        visit = self._visit(target)
+        return visit.attempts == 0 or (not visit.tried_in_cascade and self._may_repeat(target, now))
 
     def _only_one(self, now: float) -> Target | None:
         """The last target again although it cools: its own wait, not its health, decides (B17, RateLimited)."""
@@ -304,7 +308,7 @@ class Dispatch:
 
     def _further_elsewhere(self, now: float) -> Step:
         """The budget refuses a repetition; a first fallback is still free."""
-        chosen = self._pick(now, lambda target: not self._visit(target).tried_in_cascade)
+        chosen = self._pick(now, lambda target: self._visit(target).attempts == 0)
         if chosen is None or self.attempts >= FREE_ATTEMPTS:
             return self._spent()
         return self._begin(chosen, now, same=False)
