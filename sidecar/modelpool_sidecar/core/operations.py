@@ -1,0 +1,150 @@
+"""Which paths are served, by which method, and what is said about the others (B43)."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from modelpool_sidecar.core.refusal import Refusal
+
+DEFAULT_ADDRESS = "127.0.0.1:4891"
+"""Where a sidecar listens unless it was told otherwise; used in sentences where the request names no better one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A row of the table of supported paths.
+
+    `name` is the GenAI operation name where one exists; `path` is without `/v1`; `route` is the path template, the
+    label of metrics and spans.
+    """
+
+    name: str
+    method: str
+    path: str
+    route: str
+    streams: bool
+
+
+CHAT = Operation("chat", "POST", "/chat/completions", "/v1/chat/completions", streams=True)
+COMPLETIONS = Operation("text_completion", "POST", "/completions", "/v1/completions", streams=True)
+EMBEDDINGS = Operation("embeddings", "POST", "/embeddings", "/v1/embeddings", streams=False)
+RESPONSES = Operation("responses", "POST", "/responses", "/v1/responses", streams=True)
+MODELS = Operation("models", "GET", "/models", "/v1/models", streams=False)
+MODEL = Operation("model", "GET", "/models/{id}", "/v1/models/{id}", streams=False)
+
+OPERATIONS: tuple[Operation, ...] = (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MODELS, MODEL)
+
+_BY_ROUTE = {operation.route: operation for operation in OPERATIONS if operation is not MODEL}
+_MODEL_PREFIX = "/v1/models/"
+_SERVED = ", ".join(f"{operation.method} {operation.route}" for operation in OPERATIONS)
+
+# Paths of the provider's API that exist and are not served here: their users made no typing error.
+_ELSEWHERE = (
+    "/v1/assistants",
+    "/v1/audio",
+    "/v1/batches",
+    "/v1/chat/completions/",
+    "/v1/conversations",
+    "/v1/files",
+    "/v1/fine_tuning",
+    "/v1/images",
+    "/v1/messages",
+    "/v1/moderations",
+    "/v1/realtime",
+    "/v1/responses/",
+    "/v1/threads",
+    "/v1/uploads",
+    "/v1/vector_stores",
+    "/v1/videos",
+)
+
+_PLAIN_QUERY = re.compile(r"[!\x24-\x7e\"]*")
+_LOOPBACK_ADDRESS = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+|\[::1\]):\d{1,5}")
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Path and query of a raw request target, neither decoded."""
+    path, _, query = target.partition("?")
+    return path, query
+
+
+def plain_query(query: str) -> bool:
+    """Whether a query is printable ASCII without white space and fragment: the only kind that is passed on."""
+    return _PLAIN_QUERY.fullmatch(query) is not None
+
+
+def find(method: str, path: str, address: str = "") -> tuple[Operation, str | None] | Refusal:
+    """The operation of a raw path, with the decoded id of a model where the path holds one.
+
+    `address`: the request's Host, so that a sentence can name the base URL that would work; ours otherwise.
+    """
+    operation = _BY_ROUTE.get(path)
+    model_id: str | None = None
+    if operation is None:
+        fault = _unsafe(path)
+        if fault is not None:
+            return Refusal("unknown_path", f"the path must not contain {fault}")
+        if path.startswith(_MODEL_PREFIX) and len(path) > len(_MODEL_PREFIX):
+            model_id = _decoded_id(path[len(_MODEL_PREFIX) :])
+            if model_id is None:
+                return Refusal("unknown_path", "the model's name in the path is not printable UTF-8")
+            operation = MODEL
+        else:
+            return _unknown(path, address)
+    if method != operation.method:
+        return Refusal(
+            "method_not_allowed",
+            f"{operation.route} takes {operation.method}, not {_shown(method)}",
+            headers=(("allow", operation.method),),
+        )
+    return operation, model_id
+
+
+def _unsafe(path: str) -> str | None:
+    lower = path.lower()
+    if "%2f" in lower or "%5c" in lower or "\\" in lower:
+        return "an encoded slash or a backslash"
+    if "//" in lower:
+        return "an empty segment (//)"
+    if any(segment in (".", "..") for segment in lower.replace("%2e", ".").split("/")):
+        return "a dot segment (. or ..)"
+    return None
+
+
+def _decoded_id(raw: str) -> str | None:
+    try:
+        decoded = unquote_to_bytes(raw).decode("utf-8")
+    except UnicodeError:
+        return None
+    return decoded if decoded.isprintable() else None
+
+
+def _unknown(path: str, address: str) -> Refusal:
+    base = f"http://{address if _LOOPBACK_ADDRESS.fullmatch(address) else DEFAULT_ADDRESS}/v1"
+    trimmed = path.rstrip("/")
+    again = path.removeprefix("/v1")
+    if not path.startswith("/"):
+        message = f"a path is expected here, not a whole URL: this is no forward proxy; set base_url to {base}"
+    elif trimmed in ("", "/v1"):
+        message = f"this is modelpool; set base_url to {base}, which serves {_SERVED}"
+    elif _served("/v1" + path):
+        message = f"{_shown(path)} is not served; did you mean /v1{_shown(path)}: set base_url to {base}"
+    elif again != path and _served(again):
+        message = f"{_shown(path)} is not served; did you mean {_shown(again)}: set base_url to {base}, with one /v1"
+    elif _served(trimmed):
+        message = f"{_shown(path)} is not served; did you mean {_shown(trimmed)}, without the slash at its end"
+    elif path.startswith(_ELSEWHERE):
+        return Refusal("unsupported_operation", f"{_shown(path)} is not supported here; served are {_SERVED}")
+    else:
+        message = f"{_shown(path)} is not served; served are {_SERVED}"
+    return Refusal("unknown_path", message)
+
+
+def _served(path: str) -> bool:
+    return path in _BY_ROUTE or (path.startswith(_MODEL_PREFIX) and len(path) > len(_MODEL_PREFIX))
+
+
+def _shown(text: str) -> str:
+    """A path or method for a sentence: ASCII only, and not all of a long one."""
+    plain = text.encode("ascii", "backslashreplace").decode("ascii")
+    return plain if len(plain) <= 200 else f"{plain[:200]}..."

@@ -1,0 +1,211 @@
+"""What a client asks for: the request line, headers and body as one value, or the refusal that they deserve (B43).
+
+Nothing is looked up here: which pool a model name means is routing's. The body stays bytes; of its members only
+`model`, `stream` and `stream_options.include_usage` are read, and the place of the model's string literal is kept, so
+that a target's own model name can be spliced in without touching anything else (B40).
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from modelpool_sidecar.core import jsonspan, operations
+from modelpool_sidecar.core.operations import Operation
+from modelpool_sidecar.core.origin import judge_origin
+from modelpool_sidecar.core.refusal import Refusal
+
+__all__ = ["MAX_MODEL_LENGTH", "Headers", "Operation", "Request", "header", "judge_origin", "parse"]
+
+Headers = tuple[tuple[str, str], ...]
+"""Name and value pairs in order, names in lower case."""
+
+MAX_MODEL_LENGTH = 512
+"""Characters; the longest names in use are resource names of clouds."""
+
+_KINDS = ((str, "a string"), (list, "an array"), (dict, "an object"))
+
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that can be routed.
+
+    `model` is what the client asked for: `x-modelpool-model` wins over the body's. `model_span`: the byte offsets of
+    the body's own model literal, quotes included, None where the body has none. `query` is raw, without its question
+    mark. `pinned`: x-modelpool-target. `client_retry`: how often the client's SDK says it has already tried.
+    `read_timeout`: the seconds after which it says it will give up. `model_id`: the name in the path of a model.
+    """
+
+    operation: Operation
+    query: str
+    headers: Headers
+    body: bytes
+    model: str | None
+    model_span: tuple[int, int] | None
+    stream: bool
+    include_usage: bool
+    pinned: str | None
+    client_retry: int
+    read_timeout: float | None
+    model_id: str | None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.operation.name} model={self.model!r} stream={self.stream} {len(self.body)} bytes>"
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """The first value of that name."""
+    for found, value in headers:
+        if found == name:
+            return value
+    return None
+
+
+def parse(method: str, target: str, headers: Headers, body: bytes) -> Request | Refusal:
+    """The request, or why it is refused. `target`: the raw request target, path and query as received."""
+    path, query = operations.split_target(target)
+    found = operations.find(method, path, header(headers, "host") or "")
+    if isinstance(found, Refusal):
+        return found
+    operation, model_id = found
+    if not operations.plain_query(query):
+        return Refusal("invalid_request", "the query holds a character that must be percent-encoded")
+    asked = _Asked() if operation.method == "GET" else _asked(headers, body)
+    if isinstance(asked, Refusal):
+        return asked
+    return Request(
+        operation=operation,
+        query=query,
+        headers=headers,
+        body=body,
+        model=asked.model,
+        model_span=asked.span,
+        stream=asked.stream and operation.streams,
+        include_usage=asked.include_usage,
+        pinned=header(headers, "x-modelpool-target") or None,
+        client_retry=_count(header(headers, "x-stainless-retry-count")),
+        read_timeout=_seconds(header(headers, "x-stainless-read-timeout")),
+        model_id=model_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the body and the routing header ask for together."""
+
+    model: str | None = None
+    span: tuple[int, int] | None = None
+    stream: bool = False
+    include_usage: bool = False
+
+
+def _asked(headers: Headers, body: bytes) -> _Asked | Refusal:
+    refusal = _judge_framing(headers)
+    if refusal is not None:
+        return refusal
+    if not body:
+        return Refusal("invalid_json", "the body is empty; a JSON object was expected")
+    try:
+        document = jsonspan.decode(body)
+        if not isinstance(document, dict):
+            return Refusal("invalid_body", f"the body must be a JSON object, not {_kind(document)}")
+        span = _locate(body, document)
+    except jsonspan.NotJsonError as exc:
+        return Refusal("invalid_json", f"the body is not valid JSON: {exc}")
+    if isinstance(span, Refusal):
+        return span
+    model = _model(header(headers, "x-modelpool-model"), document)
+    if isinstance(model, Refusal):
+        return model
+    stream = document.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        return Refusal("invalid_stream", f"stream must be true or false, not {_kind(stream)}", param="stream")
+    options = document.get("stream_options")
+    return _Asked(
+        model=model,
+        span=span,
+        stream=stream is True,
+        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+    )
+
+
+def _judge_framing(headers: Headers) -> Refusal | None:
+    """Whether the body comes as plain JSON, by what its headers say. No content type at all is taken for JSON."""
+    for name, value in headers:
+        if name == "content-type":
+            kind = value.partition(";")[0].strip().lower()
+            if kind not in ("application/json", ""):
+                shown = kind.encode("ascii", "backslashreplace").decode("ascii")[:100]
+                hint = " (curl: -H 'Content-Type: application/json')" if kind.endswith("urlencoded") else ""
+                return Refusal("unsupported_media_type", f"Content-Type must be application/json, not {shown}{hint}")
+        elif name == "content-encoding" and value.strip().lower() not in ("", "identity"):
+            return Refusal("unsupported_encoding", "Content-Encoding is not supported: send the body uncompressed")
+    return None
+
+
+def _locate(body: bytes, document: dict[str, Any]) -> tuple[int, int] | Refusal | None:
+    """The span of the top-level model, None where there is none; a refusal where `model` or `stream` stands twice."""
+    if "model" in document and body.count(b'"stream"') <= 1:
+        quick = jsonspan.sole_string(body, b"model")
+        if quick is not None:
+            return quick
+    spans: dict[str, tuple[int, int]] = {}
+    for member in jsonspan.members(body):
+        if member.key in ("model", "stream"):
+            if member.key in spans:
+                return Refusal("duplicate_key", f"the body has more than one {member.key}", param=member.key)
+            spans[member.key] = (member.start, member.end)
+    return spans.get("model")
+
+
+def _model(named: str | None, document: dict[str, Any]) -> str | Refusal:
+    """The name asked for. The body's must be sound even where the header wins: the provider would refuse it anyway."""
+    if "model" in document:
+        refusal = _judge_model(document["model"], "model")
+        if refusal is not None:
+            return refusal
+    if named is not None:
+        return _judge_model(named, "x-modelpool-model") or named
+    if "model" not in document:
+        return Refusal("missing_model", 'the body has no model; name one, for example {"model": "chat"}', param="model")
+    return str(document["model"])
+
+
+def _judge_model(model: Any, param: str) -> Refusal | None:
+    if not isinstance(model, str):
+        fault = f"must be a string, not {_kind(model)}"
+    elif not model:
+        fault = "must not be empty"
+    elif len(model) > MAX_MODEL_LENGTH:
+        fault = f"must have at most {MAX_MODEL_LENGTH} characters, not {len(model)}"
+    elif _UNFIT.search(model):
+        fault = "must not contain control characters or half a surrogate pair"
+    else:
+        return None
+    return Refusal("invalid_model", f"{param} {fault}", param=param)
+
+
+def _kind(value: Any) -> str:
+    """What JSON calls it, for a sentence."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    for kind, words in _KINDS:
+        if isinstance(value, kind):
+            return words
+    return "a number"
+
+
+def _count(value: str | None) -> int:
+    return int(value) if value and value.isascii() and value.isdigit() and len(value) <= 6 else 0
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds > 0 else None

@@ -1,0 +1,75 @@
+"""The OpenAI dialect: what goes to a provider, and what comes back to a client.
+
+One door to the modules of this dialect: `openai_headers` (what crosses), `openai_errors` (both directions),
+`openai_answer` (complete bodies), `openai_stream` (event streams). Everything here is pure: bytes in, bytes out.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from modelpool_sidecar.core import jsonspan
+from modelpool_sidecar.core.request import Request
+from modelpool_sidecar.dialects.openai_answer import Answer, judge, rewrite_model
+from modelpool_sidecar.dialects.openai_errors import error_event, read_error, refusal_body
+from modelpool_sidecar.dialects.openai_headers import answer_headers, attempt_headers
+from modelpool_sidecar.dialects.openai_stream import StreamReader
+
+__all__ = [
+    "Answer",
+    "StreamReader",
+    "answer_headers",
+    "attempt_body",
+    "attempt_headers",
+    "attempt_url",
+    "error_event",
+    "judge",
+    "model_body",
+    "models_body",
+    "read_error",
+    "refusal_body",
+    "rewrite_model",
+]
+
+
+def attempt_url(base_url: str, request: Request) -> str:
+    """Where an attempt goes: the operation's path appended to the base URL, the query kept (B40)."""
+    path = request.operation.path
+    if request.model_id is not None:
+        path = path.replace("{id}", quote(request.model_id, safe=""))
+    return f"{base_url}{path}?{request.query}" if request.query else base_url + path
+
+
+def attempt_body(request: Request, model: str) -> bytes:
+    """The request's body with `model` as its model, no other byte changed; the same bytes where it says so already.
+
+    Where `x-modelpool-model` named the model and the body has none, it is put first into the object.
+    """
+    body = request.body
+    if request.model_span is None:
+        if request.model is None:
+            return body
+        brace = body.index(b"{") + 1
+        comma = b"" if body[brace:].lstrip(b" \t\r\n").startswith(b"}") else b","
+        return b'%b"model":%b%b%b' % (body[:brace], jsonspan.quote(model), comma, body[brace:])
+    start, end = request.model_span
+    if json.loads(body[start:end]) == model:
+        return body
+    return jsonspan.splice(body, start, end, jsonspan.quote(model))
+
+
+def models_body(names: Sequence[str]) -> bytes:
+    """GET /v1/models: the declared names. `created` is 0: a name has no birthday worth a clock."""
+    return orjson.dumps({"object": "list", "data": [_model(name) for name in names]})
+
+
+def model_body(name: str) -> bytes:
+    """GET /v1/models/{id}."""
+    return orjson.dumps(_model(name))
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "modelpool"}
