@@ -1,9 +1,10 @@
-"""The walk over targets: which, when, how often, and what is said at the end. No clock, no socket, chance as a table."""
+"""The walk over targets: which, when, how often, and what is said at the end. No clock, no socket, no real chance."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from builders import a_pool, a_provider, a_snapshot, a_target, an_api_key, the_pool
 from modelpool_sidecar.core.dispatch import Dispatch, Sleep, Stop, Try
 from modelpool_sidecar.core.outcome import BY_DEFAULT, Outcome
