@@ -27,6 +27,8 @@ class Downstream(Protocol):
     """Called when there is room again after `write` returned False."""
     on_delivered: Callable[[], None] | None
     """Called at most once, after `finish` or `fail`, when the last byte has left our buffers. Never after on_gone."""
+    on_drain_deadline: Callable[[], None] | None
+    """Called when the process is to end and the grace period is over: `fail` now (B51). Unset, the answer is cut."""
 
     def head(self, status: int, headers: Headers) -> None:
         """Send status and headers. Without a content-length header the body is chunked (or ends by close in 1.0)."""

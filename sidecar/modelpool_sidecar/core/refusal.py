@@ -33,6 +33,7 @@ CODES: dict[str, tuple[int, str]] = {
     "rate_limit_exceeded": (429, "rate_limit_error"),
     "concurrency_exceeded": (429, "rate_limit_error"),
     "all_limited": (429, "rate_limit_error"),
+    "internal_error": (500, "server_error"),
     "upstream_auth_error": (502, "upstream_error"),
     "upstream_unreachable": (502, "upstream_error"),
     "upstream_error": (502, "upstream_error"),

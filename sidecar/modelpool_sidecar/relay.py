@@ -1,0 +1,222 @@
+"""One answer to a client over aiohttp: bounded on its way, ended cleanly or visibly broken, whoever leaves first.
+
+The proxy's calls fill a small queue; the request's own task (`run`) empties it into the connection. So no call waits,
+and a slow client is felt by the proxy as `write` returning False.
+"""
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
+
+from modelpool_sidecar.ports import Headers
+from modelpool_sidecar.sendqueue import unsent_bytes
+
+HIGH_WATER_BYTES = 64 * 1024
+LOW_WATER_BYTES = 16 * 1024
+"""`write` returns False above the first; `on_writable` is called below the second."""
+FAIL_SECONDS = 2.0
+"""How long a fault's event may take to reach the client before the connection is cut all the same (B25)."""
+_POLL_SECONDS = 0.005
+_SERVER = "modelpool"
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class _Answer(web.StreamResponse):
+    """aiohttp ends a response when its handler returns; a broken one must never be ended (B25)."""
+
+    broken = False
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if self.broken:
+            raise ConnectionResetError("the answer was cut")
+        return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        if self.broken:
+            raise ConnectionResetError("the answer was cut")
+        await super().write_eof(data)
+
+
+class AiohttpDownstream:
+    """Towards the client of one request; exactly one of `on_gone` and `on_delivered` is called in the end."""
+
+    def __init__(self, request: web.BaseRequest, *, closing: Callable[[], bool] = lambda: False) -> None:
+        """`closing`: whether the connection must end with this answer."""
+        self.on_gone: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
+        self.on_delivered: Callable[[], None] | None = None
+        self.on_drain_deadline: Callable[[], None] | None = None
+        self._request = request
+        self._closing = closing
+        self._answer: _Answer | None = None
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._body_bytes = 0
+        self._full = False
+        self._ended: Literal["finish", "fail"] | None = None
+        self._settled = False
+        self._wake: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<AiohttpDownstream {self._request.method}: {self._queued_bytes} bytes queued>"
+
+    def head(self, status: int, headers: Headers) -> None:
+        """Send status and headers. Without a content-length the body is chunked, or ends by close in HTTP/1.0."""
+        fields = CIMultiDict(headers)
+        fields["Server"] = _SERVER
+        answer = _Answer(status=status, headers=fields)
+        if self._closing():
+            answer.force_close()
+        self._answer = answer
+        self._stir()
+
+    def write(self, data: bytes) -> bool:
+        """Send a part of the body; False: enough for now."""
+        if self._settled or self._ended:
+            return True
+        self._queue.append(data)
+        self._queued_bytes += len(data)
+        self._full = self._full or self._queued_bytes > HIGH_WATER_BYTES
+        self._stir()
+        return not self._full
+
+    def finish(self) -> None:
+        """The body is complete."""
+        self._ended = self._ended or "finish"
+        self._stir()
+
+    def fail(self, event: bytes | None) -> None:
+        """The body is broken (B25). Before the head there is nothing to break: the connection is cut."""
+        if self._settled or self._ended:
+            return
+        if event:
+            self.write(event)
+        self._ended = "fail"
+        self._timer = asyncio.get_running_loop().call_later(FAIL_SECONDS, self._cut)
+        self._stir()
+
+    def left(self) -> None:
+        """The client is gone, or half gone, which counts as much (B31)."""
+        self._settle(self.on_gone)
+
+    def drain_deadline(self) -> None:
+        """The grace period is over (B51): whoever leads the request ends it, and where nobody does we do."""
+        if self.on_drain_deadline is not None:
+            self.on_drain_deadline()
+        else:
+            self.fail(None)
+
+    async def run(self) -> web.StreamResponse:
+        """Deliver the answer. What this returns, the request's handler returns."""
+        try:
+            return await self._deliver()
+        except ConnectionError:
+            self.left()
+            return _broken(self._answer)
+        finally:
+            self.left()
+
+    async def _deliver(self) -> web.StreamResponse:
+        while self._answer is None and not self._ended:
+            await self._stirred()
+        answer = self._answer
+        if answer is None:
+            self._cut()
+            return _broken(answer)
+        await answer.prepare(self._request)
+        while self._queue or not self._ended:
+            if self._queue:
+                await self._flush(answer)
+            else:
+                await self._stirred()
+        if self._ended == "fail" or self._missing_bytes(answer):
+            await self._emptied()
+            await self._acknowledged()
+            self._cut()
+            return _broken(answer)
+        await answer.write_eof()
+        await self._emptied()
+        self._settle(self.on_delivered)
+        return answer
+
+    async def _flush(self, answer: _Answer) -> None:
+        """Hand everything that is queued to the connection, in one piece; wait for room."""
+        data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
+        self._queue.clear()
+        self._body_bytes += len(data)
+        await answer.write(data)
+        self._queued_bytes -= len(data)
+        if self._full and self._queued_bytes < LOW_WATER_BYTES:
+            self._full = False
+            if self.on_writable is not None and not self._settled:
+                self.on_writable()
+
+    async def _emptied(self) -> None:
+        """Wait until our own write buffer is empty."""
+        transport = self._request.transport
+        if transport is None or transport.get_write_buffer_size() == 0:
+            return
+        transport.set_write_buffer_limits(high=0)
+        await self._request.writer.drain()
+        transport.set_write_buffer_limits()
+
+    async def _acknowledged(self) -> None:
+        """Wait until the kernel has nothing of ours either. It sends no event for that; `_timer` bounds the wait."""
+        transport = self._request.transport
+        sock = transport and transport.get_extra_info("socket")
+        while sock and unsent_bytes(sock.fileno()):  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _missing_bytes(self, answer: _Answer) -> bool:
+        """The head promised more than came: the next answer on this connection would be taken for the rest."""
+        declared = answer.content_length
+        return declared is not None and not self._bodiless(answer) and self._body_bytes != declared
+
+    def _bodiless(self, answer: _Answer) -> bool:
+        return self._request.method == "HEAD" or answer.status in (204, 304)
+
+    def _chunked(self, answer: _Answer | None) -> bool:
+        return answer is not None and answer.content_length is None and self._request.version >= (1, 1)
+
+    def _cut(self) -> None:
+        """End as no client can take for success: without the last chunk; by a reset where there are no chunks."""
+        transport = self._request.transport
+        if transport is not None:
+            sock = transport.get_extra_info("socket")
+            if sock is not None and not self._chunked(self._answer):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            transport.abort()
+        self._settle(self.on_delivered)
+
+    def _settle(self, callback: Callable[[], None] | None) -> None:
+        """Once: the request is over for the client."""
+        if self._settled:
+            return
+        self._settled = True
+        self._queue.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        if callback is not None:
+            callback()
+
+    def _stir(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _stirred(self) -> None:
+        self._wake = asyncio.get_running_loop().create_future()
+        await self._wake
+
+
+def _broken(answer: _Answer | None) -> _Answer:
+    answer = answer or _Answer()
+    answer.broken = True
+    return answer

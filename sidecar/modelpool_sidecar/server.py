@@ -1,0 +1,313 @@
+"""The data port: requests in, whole and within bounds; answers out by `relay`; from listening to drained."""
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from modelpool_sidecar import faults
+from modelpool_sidecar.bodies import Reader, Room
+from modelpool_sidecar.core.refusal import Refusal
+from modelpool_sidecar.ports import Downstream, Headers
+from modelpool_sidecar.relay import FAIL_SECONDS, AiohttpDownstream
+
+logger = logging.getLogger(__name__)
+
+MAX_LINE_BYTES = 32 * 1024
+"""Of the request line, and of each header."""
+KEEP_ALIVE_SECONDS = 120.0
+"""Longer than any official SDK keeps an idle connection, so that it is the client that closes."""
+_LINGER_SECONDS = 2.0
+_BACKLOG = 1024
+_PORT_TRIES = 8
+"""A free port of one address may be taken on the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request as it came: `target` is the raw path and query, header names are in lower case."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes
+    http_version: tuple[int, int]
+    loopback: bool
+
+
+Accept = Callable[[Received, Downstream], None]
+"""Takes a request over; its answer goes to the Downstream. Must not raise."""
+
+
+class ClientConnection(web.RequestHandler):
+    """One client's connection: aiohttp's, which also tells when the client leaves and when it is idle."""
+
+    def __init__(self, server: "_Server", **options: object) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **options)  # type: ignore[arg-type]
+        self.downstream: AiohttpDownstream | None = None
+        self.busy = False
+        self._refused = server.refused
+
+    def data_received(self, data: bytes) -> None:
+        self.busy = True
+        super().data_received(data)
+
+    def eof_received(self) -> None:
+        if self.downstream is not None:
+            self.downstream.left()
+            if self.transport is not None:
+                self.transport.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self.downstream is not None:
+            self.downstream.left()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no HTTP, and what went wrong in our own house, in the shape that clients read."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        if status < 500:
+            refusal = Refusal("invalid_request", _malformed(exc))
+        else:
+            faults.log(logger, "a request ended by a fault of ours", exc)
+            refusal = Refusal("internal_error", "the sidecar failed; its log says how")
+        return self._refused(refusal)
+
+
+class _Server(web.Server):
+    """Hands out our connections in place of aiohttp's."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        refused: Callable[[Refusal], web.Response],
+    ) -> None:
+        super().__init__(handler, handler_cancellation=True)
+        self.refused = refused
+
+    def __call__(self) -> ClientConnection:
+        return ClientConnection(
+            self,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            lingering_time=_LINGER_SECONDS,
+            logger=logger,
+            max_field_size=MAX_LINE_BYTES,
+            max_line_size=MAX_LINE_BYTES,
+        )
+
+
+class DataServer:
+    """Listens, reads requests, hands them to `accept`; drains."""
+
+    def __init__(
+        self,
+        accept: Accept,
+        *,
+        refusal_body: Callable[[Refusal], bytes],
+        max_body_bytes: int = 32 * 1024 * 1024,
+        max_buffered_bytes: int = 64 * 1024 * 1024,
+        body_idle_seconds: float = 60.0,
+    ) -> None:
+        self._accept = accept
+        self._refusal_body = refusal_body
+        self._reader = Reader(max_body_bytes, body_idle_seconds)
+        self._room = Room(max_buffered_bytes)
+        self._server: _Server | None = None
+        self._listening: list[asyncio.Server] = []
+        self._serving = 0
+        self._draining = False
+        self._changed = asyncio.Event()
+
+    def __repr__(self) -> str:
+        stance = "draining" if self._draining else f"on {len(self._listening)} sockets"
+        return f"<DataServer {stance}: {self._serving} requests>"
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have begun and whose answer is not out."""
+        return self._serving
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of request bodies in memory."""
+        return self._room.taken_bytes
+
+    async def start(self, hosts: Sequence[str], port: int) -> list[socket.socket]:
+        """Listen on all these addresses and one port, 0 = any. OSError where the port is taken."""
+        self._server = _Server(self._handle, self._refused)
+        loop = asyncio.get_running_loop()
+        sockets = bind(hosts, port)
+        for sock in sockets:
+            self._listening.append(await loop.create_server(self._server, sock=sock, backlog=_BACKLOG))
+        return sockets
+
+    async def drain(self, grace: float) -> None:
+        """Accept nothing new; give what runs `grace` seconds, then have it failed (B51); leave nothing open."""
+        self._draining = True
+        for listening in self._listening:
+            listening.close()
+        self._listening.clear()
+        for _ in range(2):  # what has arrived already is read first
+            await asyncio.sleep(0)
+        for connection in self._connections():
+            if not connection.busy:
+                connection.close()
+        await self._quiet(grace)
+        for connection in self._connections():
+            if connection.downstream is not None:
+                connection.downstream.drain_deadline()
+        await self._quiet(FAIL_SECONDS + 0.5)
+        await self.close()
+
+    async def close(self) -> None:
+        """End at once: no listening, no connection, no task is left."""
+        for listening in self._listening:
+            listening.close()
+        self._listening.clear()
+        for connection in self._connections():
+            connection.force_close()
+        if self._server is not None:
+            await self._server.shutdown(0.1)
+
+    def _connections(self) -> list[ClientConnection]:
+        found = self._server.connections if self._server is not None else []
+        return [connection for connection in found if isinstance(connection, ClientConnection)]
+
+    async def _quiet(self, seconds: float) -> None:
+        """Wait until nothing runs any more, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._serving:
+                    self._changed.clear()
+                    await self._changed.wait()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, ClientConnection)
+        lease = self._room.lease()
+        connection.busy = True
+        self._serving += 1
+        try:
+            body = await self._reader.read(request, lease)
+            if isinstance(body, Refusal):
+                return self._refused(body)
+            downstream = AiohttpDownstream(request, closing=lambda: self._draining)
+            connection.downstream = downstream
+            self._accept(_received(request, body), downstream)
+            return await downstream.run()
+        finally:
+            lease.release()
+            self._serving -= 1
+            self._changed.set()
+            connection.downstream = None
+            connection.busy = False
+            if self._draining:
+                connection.close()
+
+    def _refused(self, refusal: Refusal) -> web.Response:
+        """An answer of our own to a request that nobody else has seen. The rest of it may never come: close."""
+        answer = web.Response(
+            status=refusal.status,
+            body=self._refusal_body(refusal),
+            content_type="application/json",
+            headers=[("Server", "modelpool"), *refusal.all_headers],
+        )
+        answer.force_close()
+        return answer
+
+
+def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """Sockets on one port of all these addresses, 0 = any that is free on all of them.
+
+    An IPv6 address is left out, with a log line, where IPv6 is off. OSError, with a sentence, where it cannot be done.
+    """
+    for _ in range(_PORT_TRIES if port == 0 else 0):
+        try:
+            return _bind(hosts, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    return _bind(hosts, port)
+
+
+def _bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    try:
+        for host in hosts:
+            sock = _bound(host, port)
+            if sock is None:
+                logger.warning("not listening on %s: IPv6 is off", host)
+                continue
+            sockets.append(sock)
+            port = sock.getsockname()[1]
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    if not sockets:
+        raise OSError(errno.EADDRNOTAVAIL, f"no address to listen on among {', '.join(hosts)}")
+    return sockets
+
+
+def _bound(host: str, port: int) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = None
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.setblocking(False)
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        if family == socket.AF_INET6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return None
+        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return sock
+
+
+def _received(request: web.BaseRequest, body: bytes) -> Received:
+    return Received(
+        method=request.method,
+        target=request.raw_path,
+        headers=tuple(
+            (name.decode("ascii", "replace").lower(), value.decode("utf-8", "surrogateescape"))
+            for name, value in request.raw_headers
+        ),
+        body=body,
+        http_version=(request.version.major, request.version.minor),
+        loopback=_is_loopback(request),
+    )
+
+
+def _is_loopback(request: web.BaseRequest) -> bool:
+    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+    if not peer:
+        return False
+    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _malformed(error: BaseException | None) -> str:
+    if isinstance(error, LineTooLong):
+        return f"the request line, or a header, is longer than {MAX_LINE_BYTES // 1024} KiB"
+    return "the request is not well-formed HTTP/1.1"
