@@ -1,0 +1,1 @@
+"""What does a request cost in this proxy, beside another one, on this machine, now?"""
