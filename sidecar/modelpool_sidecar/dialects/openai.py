@@ -13,12 +13,13 @@ import orjson
 
 from modelpool_sidecar.core import jsonspan
 from modelpool_sidecar.core.request import Request
-from modelpool_sidecar.dialects.openai_answer import Answer, judge, rewrite_model
+from modelpool_sidecar.dialects.openai_answer import NO_ANSWER, Answer, judge, rewrite_model
 from modelpool_sidecar.dialects.openai_errors import error_event, read_error, refusal_body
 from modelpool_sidecar.dialects.openai_headers import answer_headers, attempt_headers
 from modelpool_sidecar.dialects.openai_stream import StreamReader
 
 __all__ = [
+    "NO_ANSWER",
     "Answer",
     "StreamReader",
     "answer_headers",

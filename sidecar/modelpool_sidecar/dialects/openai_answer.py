@@ -25,6 +25,10 @@ class Answer:
     error: ProviderError = NO_ERROR
 
 
+NO_ANSWER = Answer(Outcome.OK)
+"""Of an answer that was too large to be looked at: it tells nothing."""
+
+
 def judge(operation: Operation, body: bytes) -> Answer:
     """The answer of a complete 2xx body. Empty: no bytes, nothing chosen, or an error inside a success (B17)."""
     if not body.strip(b" \t\r\n"):

@@ -4,7 +4,7 @@ One reader for one attempt. It hands on whole events as they came (B40), and tel
 
     preamble --content--> committed --every choice has a finish--> finished --terminal event--> done
        |                      |
-       +--- error, broken ----+      (from here on nothing is handed on)
+       +--- error, broken ----+      (nothing after it is handed on)
 
 Every event is decoded, also after the commit: a malformed one must not reach the client half (B28), and orjson needs
 about a microsecond for a usual chunk. What an event means is told by one function per stream format, `_chunk` for chat
@@ -37,29 +37,24 @@ _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.fa
 class StreamReader:
     """Reads one attempt's stream. `requested_model`: the name to write into every chunk (B41), None = as it came.
 
-    An error event is not handed on by `feed`: before the commit another target may answer instead, after it
-    `failure` holds the provider's own event for the client.
+    An error event is handed on as it came, because it is in the client's own terms, and nothing after it: no `[DONE]`.
     """
 
     def __init__(self, operation: Operation, requested_model: str | None = None) -> None:
         self.committed = False
-        """Output was seen, or a whole answer without any (B24)."""
-        self.has_output = False
-        """Content, reasoning, a refusal or a tool call was seen. Committed without it: complete and empty, which may
-        still be ContentPolicy (`answer`)."""
+        """Content, reasoning, a refusal or a tool call was seen, or a whole answer without any (B24)."""
         self.finished = False
         """Every choice that was seen has its finish reason, or the terminal event came."""
         self.done = False
         """The terminal event was seen; nothing after it is read (B34)."""
         self.error: ProviderError | None = None
         """What an error event said, the first one or a later one; response.failed too."""
-        self.failure = b""
-        """The error event as it came."""
         self.broken: str | None = None
         """Why the stream cannot be read on, in our words."""
         self.events = 0
         self.tokens_seen = 0
-        """Events with output in them: an estimate of the tokens sent, never presented as usage."""
+        """Events with output in them, so an estimate of the tokens sent; never presented as usage. Committed with none:
+        a complete answer without output, which may still be ContentPolicy (`answer`)."""
         self.terminator = b"" if operation is RESPONSES else DONE
         """What is supplied where a stream is finished and its terminal event does not come (B27)."""
         self._operation = operation
@@ -160,9 +155,6 @@ class StreamReader:
             self.error = openai_errors.error_of(document)
         else:
             self._read(document)
-        if self.error is not None:
-            self.failure = event.raw
-            return b""
         return event.raw if self._model_literal is None else self._rewritten(event, document, self._model_literal)
 
     def _end_of_stream(self) -> None:
@@ -198,7 +190,7 @@ class StreamReader:
                 output = self._choice(choice) or output
         if output:
             self.tokens_seen += 1
-            self.has_output = self.committed = True
+            self.committed = True
         if self._finish and all(self._finish.values()):
             self._complete()
         else:
@@ -240,8 +232,9 @@ class StreamReader:
             else:
                 self._complete()
         elif typed and _shows_output(kind, event):
-            self.has_output = self.committed = True
-            self.tokens_seen += kind.endswith(".delta")
+            self.committed = True
+            if self.tokens_seen == 0 or not kind.endswith(".done"):  # those repeat what came before
+                self.tokens_seen += 1
 
     def _response(self, response: dict[str, Any]) -> None:
         self._id = word(response.get("id")) or self._id
