@@ -80,8 +80,8 @@ class Owner(Protocol):
     def failed(self, fault: Fault) -> None:
         """Nothing went out; the walk may go on."""
 
-    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, *, told: bool) -> None:
-        """It failed after the commit (B25). `told`: the provider's own error event has already been passed on."""
+    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, event: bytes | None) -> None:
+        """It failed after the commit (B25). `event`: the provider's own error event, if it sent one."""
 
 
 class AttemptRun:
@@ -138,6 +138,10 @@ class AttemptRun:
             self._last_token = self._clock.now()
             self._transport.resume()
 
+    def error_event(self, code: str, message: str) -> bytes | None:
+        """The event that tells the client of a fault in the terms of this stream; None where it is no stream."""
+        return self._reader.error_event(code, message) if self._reader is not None else None
+
     def partial(self) -> Answer | None:
         """What a stream has told so far, for the account of an aborted one."""
         return self._reader.answer() if self._reader is not None else None
@@ -182,7 +186,7 @@ class AttemptRun:
             case "whole":
                 self._judge()
             case "passing":
-                self._finish(openai.NO_ANSWER)
+                self._finish(Answer(Outcome.OK))
             case "failed":
                 self._fail_by_status(whole=True)
             case "linger":
@@ -246,6 +250,7 @@ class AttemptRun:
         self._finish(answer)
 
     def _goes_on(self, answer: Answer) -> bool:
+        """The content filter ended it, and the pool asks to go on elsewhere then."""
         return answer.outcome is Outcome.CONTENT_POLICY and self._order.policy_is_fault
 
     # -- a stream
@@ -270,27 +275,23 @@ class AttemptRun:
             self._arm(DONE_SECONDS, lambda: self._stream_complete(reader))
 
     def _pass_on(self, reader: StreamReader, out: bytes) -> None:
-        """Hold until the commit; then pass on as it comes."""
+        """Hold until the commit, then pass on as it comes. A finish without any output is judged at its end (B17)."""
         if self._committed:
             if out:
                 self._owner.body(out)
             return
         self._held += out
-        if (reader.committed and not self._withheld(reader)) or len(self._held) > MAX_PREAMBLE_BYTES:
+        if reader.has_output or len(self._held) > MAX_PREAMBLE_BYTES:
             self._commit(None)
             self._last_token = self._clock.now()
             if not reader.finished:
                 self._arm(self._order.timeouts.idle, self._idle)
 
-    def _withheld(self, reader: StreamReader) -> bool:
-        """A finish without any content does not commit yet: whether the answer is Empty shows at its end (B17)."""
-        return reader.tokens_seen == 0
-
     def _error_event(self, reader: StreamReader) -> None:
         error = reader.error or NO_ERROR
         detail = f"the stream carried an error event{_code(error)}"
         if self._committed:
-            self._break(Outcome.BROKEN, detail, told=True)
+            self._break(Outcome.BROKEN, detail, reader.failure)
         else:
             self._fail(Fault(Outcome.EMPTY, detail, self.status), close=True)
 
@@ -345,13 +346,13 @@ class AttemptRun:
             self._transport.cancel()
         self._owner.failed(fault)
 
-    def _break(self, outcome: Outcome, detail: str, *, told: bool = False) -> None:
+    def _break(self, outcome: Outcome, detail: str, event: bytes | None = None) -> None:
         if not self._committed:
             self._fail(Fault(outcome, detail, self.status), close=True)
             return
         self._over()
         self._transport.cancel()
-        self._owner.broken(outcome, detail, self.partial(), told=told)
+        self._owner.broken(outcome, detail, self.partial(), event)
 
     def _late(self, detail: str) -> None:
         self._break(Outcome.TIMED_OUT, detail)

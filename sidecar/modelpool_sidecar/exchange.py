@@ -18,6 +18,7 @@ from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import Pool, Secret, Target
 from modelpool_sidecar.core.state import State
+from modelpool_sidecar.core.usage import NO_USAGE
 from modelpool_sidecar.core.verdict import Failure
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.dialects.openai import Answer
@@ -108,16 +109,12 @@ class Exchange:
     def __repr__(self) -> str:
         return f"<Exchange {self._pool.name}: attempt {self._dispatch.attempts}, {self._run or 'between attempts'}>"
 
-    @property
-    def relaying(self) -> bool:
-        """Whether an answer has begun: at the end of a drain these are failed by B25, the others refused."""
-        return self._relaying
-
     def start(self) -> None:
         """Walk."""
         self._downstream.on_gone = self._gone
         self._downstream.on_writable = self._writable
         self._downstream.on_delivered = self._settle
+        self._downstream.on_drain_deadline = lambda: self.stop("the sidecar is shutting down")
         self._advance()
 
     def stop(self, message: str) -> None:
@@ -247,14 +244,14 @@ class Exchange:
         self._ended = True
         self._downstream.finish()
 
-    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, *, told: bool) -> None:
+    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, event: bytes | None) -> None:
         """Failed after the commit: the client must not take it for success (B25)."""
         self._answer = answer
         self._attempt_over(outcome, self._status)
         self._dispatch.complete(outcome, self._services.clock.now())
         self._ended = True
         code = "upstream_timeout" if outcome in (Outcome.STALLED, Outcome.TIMED_OUT) else "upstream_error"
-        self._downstream.fail(None if told else self._error_event(code, f"pool {self._pool.name}: {detail}"))
+        self._downstream.fail(event or self._error_event(code, f"pool {self._pool.name}: {detail}"))
 
     # -- towards the client
 
@@ -302,7 +299,7 @@ class Exchange:
         )
 
     def _error_event(self, code: str, message: str) -> bytes | None:
-        return openai.error_event(self._request.operation, code, message) if self._request.stream else None
+        return self._run.error_event(code, message) if self._run is not None else None
 
     def _writable(self) -> None:
         if self._run is not None:
@@ -381,7 +378,7 @@ class Exchange:
             response_model=answer.model if answer is not None else None,
             response_id=answer.response_id if answer is not None else None,
             finish_reasons=answer.finish_reasons if answer is not None else (),
-            usage=answer.usage if answer is not None else openai.NO_ANSWER.usage,
+            usage=answer.usage if answer is not None else NO_USAGE,
             attempts=tuple(self._attempts),
             started=self._started,
             duration=self._services.clock.now() - self._started,

@@ -4,7 +4,7 @@ The shell of the data path reads like the line above; every decision is made in 
 one place here. Nothing in it knows a transport.
 """
 
-from dataclasses import dataclass
+from typing import Protocol
 
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core import routing
@@ -13,6 +13,7 @@ from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import Pool, Snapshot, Target
+from modelpool_sidecar.core.usage import NO_USAGE
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.exchange import Exchange, Services
 from modelpool_sidecar.ports import Downstream, Headers
@@ -21,15 +22,19 @@ _REFUSED_ROUTE = "unmatched"
 _JSON: tuple[str, str] = ("content-type", "application/json")
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(Protocol):
     """A whole request as the downstream edge read it. `target`: raw path and query; header names in lower case."""
 
-    method: str
-    target: str
-    headers: Headers
-    body: bytes
-    loopback: bool
+    @property
+    def method(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def loopback(self) -> bool: ...
 
 
 class Proxy:
@@ -37,7 +42,6 @@ class Proxy:
 
     def __init__(self, services: Services) -> None:
         self.snapshot: Snapshot | None = None
-        self.draining = False
         self._services = services
         self._exchanges: set[Exchange] = set()
 
@@ -63,11 +67,6 @@ class Proxy:
             self._list_models(snapshot, request, downstream)
         else:
             self._route(snapshot, request, downstream)
-
-    def stop_all(self, message: str) -> None:
-        """The grace period is over: what still runs is ended, visibly (B51)."""
-        for exchange in list(self._exchanges):
-            exchange.stop(message)
 
     def _route(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
         pool = routing.route(snapshot, request.model or "")
@@ -147,7 +146,7 @@ class Proxy:
             response_model=None,
             response_id=None,
             finish_reasons=(),
-            usage=openai.NO_ANSWER.usage,
+            usage=NO_USAGE,
             attempts=(),
             started=now,
             duration=0.0,
