@@ -1,0 +1,145 @@
+"""What is counted: one registry, one method per event, the text that Prometheus scrapes.
+
+Labels are configured names and words of ours only (B45). The label children are cached here: the library's own lookup
+costs more than the counting.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from modelpool_sidecar.core.record import Record
+from modelpool_sidecar.core.refusal import CODES
+from modelpool_sidecar.telemetry import names
+
+CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
+
+_Child = TypeVar("_Child", Counter, Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """What a scrape shows of a target; all four are configured names or one of `names.STANCES`."""
+
+    pool: str
+    target: str
+    provider: str
+    stance: str
+
+
+class Metrics:
+    """The metrics of one sidecar. Written from the event loop, read from it as well."""
+
+    def __init__(self) -> None:
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own lack
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._requests = _counter(names.REQUESTS, self.registry)
+        self._duration = _histogram(names.REQUEST_DURATION, self.registry, names.BUCKETS)
+        self._first_token = _histogram(names.FIRST_TOKEN, self.registry, names.FIRST_TOKEN_BUCKETS)
+        self._attempts = _counter(names.ATTEMPT_COUNT, self.registry)
+        self._fallbacks = _counter(names.FALLBACKS, self.registry)
+        self._retries = _counter(names.RETRIES, self.registry)
+        self._tokens = _counter(names.TOKENS, self.registry)
+        self._reloads = _counter(names.RELOADS, self.registry)
+        self._observed = _Observed()
+        self.registry.register(self._observed)
+        ProcessCollector(registry=self.registry)
+        for result in ("ok", "invalid"):
+            self._reloads.of((result,))
+
+    def count(self, record: Record) -> None:
+        """A request is over."""
+        pool, target = record.pool_label, record.target or ""
+        operation = record.operation if record.operation in names.OPERATIONS else names.OTHER_OPERATION
+        outcome = "" if record.outcome is None else record.outcome.value
+        refusal = record.refusal if record.refusal in CODES else ""
+        self._requests.of((pool, target, operation, _status_class(record.status), outcome, refusal or "")).inc()
+        self._duration.of((pool, operation, "true" if record.stream else "false")).observe(record.duration)
+        if record.first_token is not None:
+            self._first_token.of((pool, target)).observe(record.first_token)
+        usage = record.usage
+        counted = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+        for kind, tokens in zip(names.TOKEN_TYPES, counted, strict=True):
+            if tokens is not None and tokens > 0:
+                self._tokens.of((pool, target, kind)).inc(tokens)
+        before = None
+        for attempt in record.attempts:
+            self._attempts.of((pool, attempt.target, attempt.provider, attempt.outcome.value)).inc()
+            if before is not None:
+                again = self._retries if attempt.same_target else self._fallbacks
+                again.of((pool, before.target, before.outcome.value)).inc()
+            before = attempt
+
+    def config_reload(self, ok: bool, digest: str | None = None) -> None:
+        """A changed config was read. `digest`: of the config that is in force from now on, where it is a new one."""
+        self._reloads.of(("ok" if ok else "invalid",)).inc()
+        if ok and digest is not None:
+            self._observed.digest = digest
+
+    def observe(self, states: Callable[[], Iterable[TargetState]], in_flight: Callable[[], int]) -> None:
+        """Where a scrape finds the stances of targets and the number of requests in flight."""
+        self._observed.states, self._observed.in_flight = states, in_flight
+
+    def text(self) -> bytes:
+        """Everything, in the format of CONTENT_TYPE."""
+        return prometheus_client.generate_latest(self.registry)
+
+
+def _status_class(status: int) -> str:
+    """`2xx` and so on; `none` where the client left before a status."""
+    return f"{status // 100}xx" if 100 <= status < 600 else "none"
+
+
+class _Family(Generic[_Child]):
+    """One metric with its children by label values."""
+
+    def __init__(self, metric: _Child) -> None:
+        self._metric = metric
+        self._children: dict[tuple[str, ...], _Child] = {}
+
+    def of(self, values: tuple[str, ...]) -> _Child:
+        """The child of these label values, in the order of the table."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = self._metric.labels(*values)
+        return child
+
+
+def _counter(metric: names.Metric, registry: CollectorRegistry) -> _Family[Counter]:
+    return _Family(Counter(metric.name, metric.help, metric.labels, registry=registry))
+
+
+def _histogram(metric: names.Metric, registry: CollectorRegistry, buckets: tuple[float, ...]) -> _Family[Histogram]:
+    return _Family(Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=buckets))
+
+
+class _Observed(Collector):
+    """What is not counted but looked up, when Prometheus asks."""
+
+    def __init__(self) -> None:
+        self.digest: str | None = None
+        self.states: Callable[[], Iterable[TargetState]] = tuple
+        self.in_flight: Callable[[], int] = int
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges as they are now."""
+        in_flight = _gauge(names.IN_FLIGHT)
+        in_flight.add_metric((), self.in_flight())
+        stances = _gauge(names.STANCE)
+        for state in self.states():
+            for stance in names.STANCES:
+                labels = (state.pool, state.target, state.provider, stance)
+                stances.add_metric(labels, 1.0 if state.stance == stance else 0.0)
+        config = _gauge(names.CONFIG_INFO)
+        if self.digest is not None:
+            config.add_metric((self.digest,), 1.0)
+        yield from (in_flight, stances, config)
+
+
+def _gauge(metric: names.Metric) -> GaugeMetricFamily:
+    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
