@@ -80,8 +80,8 @@ class Owner(Protocol):
     def failed(self, fault: Fault) -> None:
         """Nothing went out; the walk may go on."""
 
-    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, event: bytes | None) -> None:
-        """It failed after the commit (B25). `event`: the provider's own error event, if it sent one."""
+    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, *, told: bool) -> None:
+        """It failed after the commit (B25). `told`: the provider's own error event has already been passed on."""
 
 
 class AttemptRun:
@@ -281,7 +281,7 @@ class AttemptRun:
                 self._owner.body(out)
             return
         self._held += out
-        if reader.has_output or len(self._held) > MAX_PREAMBLE_BYTES:
+        if (reader.committed and reader.tokens_seen) or len(self._held) > MAX_PREAMBLE_BYTES:
             self._commit(None)
             self._last_token = self._clock.now()
             if not reader.finished:
@@ -291,7 +291,7 @@ class AttemptRun:
         error = reader.error or NO_ERROR
         detail = f"the stream carried an error event{_code(error)}"
         if self._committed:
-            self._break(Outcome.BROKEN, detail, reader.failure)
+            self._break(Outcome.BROKEN, detail, told=True)
         else:
             self._fail(Fault(Outcome.EMPTY, detail, self.status), close=True)
 
@@ -346,13 +346,13 @@ class AttemptRun:
             self._transport.cancel()
         self._owner.failed(fault)
 
-    def _break(self, outcome: Outcome, detail: str, event: bytes | None = None) -> None:
+    def _break(self, outcome: Outcome, detail: str, *, told: bool = False) -> None:
         if not self._committed:
             self._fail(Fault(outcome, detail, self.status), close=True)
             return
         self._over()
         self._transport.cancel()
-        self._owner.broken(outcome, detail, self.partial(), event)
+        self._owner.broken(outcome, detail, self.partial(), told=told)
 
     def _late(self, detail: str) -> None:
         self._break(Outcome.TIMED_OUT, detail)

@@ -244,14 +244,14 @@ class Exchange:
         self._ended = True
         self._downstream.finish()
 
-    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, event: bytes | None) -> None:
+    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, *, told: bool) -> None:
         """Failed after the commit: the client must not take it for success (B25)."""
         self._answer = answer
         self._attempt_over(outcome, self._status)
         self._dispatch.complete(outcome, self._services.clock.now())
         self._ended = True
         code = "upstream_timeout" if outcome in (Outcome.STALLED, Outcome.TIMED_OUT) else "upstream_error"
-        self._downstream.fail(event or self._error_event(code, f"pool {self._pool.name}: {detail}"))
+        self._downstream.fail(None if told else self._error_event(code, f"pool {self._pool.name}: {detail}"))
 
     # -- towards the client
 
