@@ -7,6 +7,7 @@ that a target's own model name can be spliced in without touching anything else 
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from modelpool_sidecar.core.operations import Operation
 from modelpool_sidecar.core.origin import judge_origin
 from modelpool_sidecar.core.refusal import Refusal
 
-__all__ = ["MAX_MODEL_LENGTH", "Headers", "Operation", "Request", "header", "judge_origin", "parse"]
+__all__ = ["MAX_MODEL_LENGTH", "Headers", "Operation", "Request", "judge_origin", "parse"]
 
 Headers = tuple[tuple[str, str], ...]
 """Name and value pairs in order, names in lower case."""
@@ -55,24 +56,17 @@ class Request:
         return f"<Request {self.operation.name} model={self.model!r} stream={self.stream} {len(self.body)} bytes>"
 
 
-def header(headers: Headers, name: str) -> str | None:
-    """The first value of that name."""
-    for found, value in headers:
-        if found == name:
-            return value
-    return None
-
-
 def parse(method: str, target: str, headers: Headers, body: bytes) -> Request | Refusal:
     """The request, or why it is refused. `target`: the raw request target, path and query as received."""
     path, query = operations.split_target(target)
-    found = operations.find(method, path, header(headers, "host") or "")
+    said = dict(reversed(headers))  # the first of several counts
+    found = operations.find(method, path, said.get("host", ""))
     if isinstance(found, Refusal):
         return found
     operation, model_id = found
     if not operations.plain_query(query):
         return Refusal("invalid_request", "the query holds a character that must be percent-encoded")
-    asked = _Asked() if operation.method == "GET" else _asked(headers, body)
+    asked = _Asked() if operation.method == "GET" else _asked(said, body)
     if isinstance(asked, Refusal):
         return asked
     return Request(
@@ -84,9 +78,9 @@ def parse(method: str, target: str, headers: Headers, body: bytes) -> Request | 
         model_span=asked.span,
         stream=asked.stream and operation.streams,
         include_usage=asked.include_usage,
-        pinned=header(headers, "x-modelpool-target") or None,
-        client_retry=_count(header(headers, "x-stainless-retry-count")),
-        read_timeout=_seconds(header(headers, "x-stainless-read-timeout")),
+        pinned=said.get("x-modelpool-target") or None,
+        client_retry=_count(said.get("x-stainless-retry-count")),
+        read_timeout=_seconds(said.get("x-stainless-read-timeout")),
         model_id=model_id,
     )
 
@@ -101,8 +95,8 @@ class _Asked:
     include_usage: bool = False
 
 
-def _asked(headers: Headers, body: bytes) -> _Asked | Refusal:
-    refusal = _judge_framing(headers)
+def _asked(said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
+    refusal = _judge_framing(said)
     if refusal is not None:
         return refusal
     if not body:
@@ -116,7 +110,7 @@ def _asked(headers: Headers, body: bytes) -> _Asked | Refusal:
         return Refusal("invalid_json", f"the body is not valid JSON: {exc}")
     if isinstance(span, Refusal):
         return span
-    model = _model(header(headers, "x-modelpool-model"), document)
+    model = _model(said.get("x-modelpool-model"), document)
     if isinstance(model, Refusal):
         return model
     stream = document.get("stream")
@@ -131,17 +125,15 @@ def _asked(headers: Headers, body: bytes) -> _Asked | Refusal:
     )
 
 
-def _judge_framing(headers: Headers) -> Refusal | None:
+def _judge_framing(said: Mapping[str, str]) -> Refusal | None:
     """Whether the body comes as plain JSON, by what its headers say. No content type at all is taken for JSON."""
-    for name, value in headers:
-        if name == "content-type":
-            kind = value.partition(";")[0].strip().lower()
-            if kind not in ("application/json", ""):
-                shown = kind.encode("ascii", "backslashreplace").decode("ascii")[:100]
-                hint = " (curl: -H 'Content-Type: application/json')" if kind.endswith("urlencoded") else ""
-                return Refusal("unsupported_media_type", f"Content-Type must be application/json, not {shown}{hint}")
-        elif name == "content-encoding" and value.strip().lower() not in ("", "identity"):
-            return Refusal("unsupported_encoding", "Content-Encoding is not supported: send the body uncompressed")
+    kind = said.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("application/json", ""):
+        shown = kind.encode("ascii", "backslashreplace").decode("ascii")[:100]
+        hint = " (curl: -H 'Content-Type: application/json')" if kind.endswith("urlencoded") else ""
+        return Refusal("unsupported_media_type", f"Content-Type must be application/json, not {shown}{hint}")
+    if said.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        return Refusal("unsupported_encoding", "Content-Encoding is not supported: send the body uncompressed")
     return None
 
 

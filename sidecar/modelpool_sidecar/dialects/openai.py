@@ -57,9 +57,10 @@ def attempt_body(request: Request, model: str) -> bytes:
         comma = b"" if body[brace:].lstrip(b" \t\r\n").startswith(b"}") else b","
         return b'%b"model":%b%b%b' % (body[:brace], jsonspan.quote(model), comma, body[brace:])
     start, end = request.model_span
-    if json.loads(body[start:end]) == model:
+    old, new = body[start:end], jsonspan.quote(model)
+    if old == new or (b"\\" in old and json.loads(old) == model):
         return body
-    return jsonspan.splice(body, start, end, jsonspan.quote(model))
+    return jsonspan.splice(body, start, end, new)
 
 
 def models_body(names: Sequence[str]) -> bytes:

@@ -256,7 +256,8 @@ class StreamReader:
                     inner = openai_answer.model_spans(data[nested.start : nested.end])
                     spans.extend((nested.start + start, nested.start + end) for start, end in inner)
         elif isinstance(document.get("model"), str):
-            spans = openai_answer.model_spans(data)
+            quick = jsonspan.sole_string(data, b"model")
+            spans = [quick] if quick is not None else openai_answer.model_spans(data)
         for start, end in reversed(spans):
             raw = sse.replace_data(event, start, end, literal)
             event = event._replace(raw=raw)
