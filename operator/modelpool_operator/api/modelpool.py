@@ -88,10 +88,12 @@ class Backoff(Spec):
     example: ClassVar[str] = "{initial: 250ms, max: 2s}"
 
     initial: Annotated[str, Within("0s", "1h")] | None = Field(
-        default=None, description="The first wait at most; it doubles, with full jitter. Default: 250ms."
+        default=None,
+        description="The first wait at most; it doubles, with full jitter. "
+        "Default: 250ms, or max where that is shorter.",
     )
     max: Annotated[str, Within("0s", "1h")] | None = Field(
-        default=None, description="The longest wait by doubling. Default: 2s."
+        default=None, description="The longest wait by doubling. Default: 2s, or initial where that is longer."
     )
 
 

@@ -132,10 +132,13 @@ class Health(Spec):
     )
     cooldown: Annotated[str, Within("1ms", "24h")] | None = Field(
         default=None,
-        description="The first cooldown; it doubles with each failed probe. A longer Retry-After wins. Default: 5s.",
+        description="The first cooldown; it doubles with each failed probe. A longer Retry-After wins. "
+        "Default: 5s, or maxCooldown where that is shorter.",
     )
     max_cooldown: Annotated[str, Within("1ms", "24h")] | None = Field(
-        default=None, alias="maxCooldown", description="The longest cooldown by doubling. Default: 30s."
+        default=None,
+        alias="maxCooldown",
+        description="The longest cooldown by doubling. Default: 30s, or cooldown where that is longer.",
     )
     successes: Annotated[int, Between(1, 1_000)] | None = Field(
         default=None, description="Successful probes in a row that end the probing. Default: 2."

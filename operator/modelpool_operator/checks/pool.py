@@ -1,0 +1,73 @@
+"""Whether a ModelPool makes sense, as far as it can be said without looking at anything else."""
+
+from collections.abc import Callable, Iterator
+
+from modelpool_operator import durations
+from modelpool_operator.api.modelpool import ModelPool, ModelPoolSpec
+from modelpool_operator.checks.finding import Finding, repeated
+from modelpool_operator.problems import Problem
+
+Check = Callable[[ModelPoolSpec], Iterator[Finding]]
+
+
+def judge(pool: ModelPool) -> tuple[Problem, ...]:
+    """All that is wrong with it."""
+    key = ("ModelPool", pool.metadata.namespace, pool.metadata.name)
+    return tuple(finding.problem(key) for check in CHECKS for finding in check(pool.spec))
+
+
+def every_weight_is_zero(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """No target could ever be chosen (B2)."""
+    if all(target.weight == 0 for target in spec.targets):
+        yield Finding(("spec", "targets"), "must have at least one weight above 0: with 0 everywhere nothing is chosen")
+
+
+def star_inside_a_name(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """`*` is a prefix match and stands at the end (B7); an upstream model is one model."""
+    for index, model in enumerate(spec.models or ()):
+        if "*" in model.name[:-1]:
+            yield Finding(("spec", "models", index, "name"), f'must have * only at its end, not "{model.name}"')
+    for index, target in enumerate(spec.targets):
+        if target.model is not None and "*" in target.model:
+            text = "must name one model; * stands only in models. Leave model out to send the name that was asked for"
+            yield Finding(("spec", "targets", index, "model"), text)
+
+
+def name_stands_twice(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """Lists by name, and sets."""
+    yield from repeated(("spec", "models"), (model.name for model in spec.models or ()), "name")
+    yield from repeated(("spec", "targets"), (target.name for target in spec.targets), "name")
+    limits = (spec.limits.requests if spec.limits else None) or ()
+    yield from repeated(("spec", "limits", "requests"), (limit.name for limit in limits), "name")
+    if spec.fallback:
+        yield from repeated(("spec", "fallback", "outcomes"), spec.fallback.outcomes or ())
+        yield from repeated(("spec", "fallback", "statuses"), spec.fallback.statuses or ())
+
+
+def backoff_above_its_cap(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """A first wait that is longer than the longest one."""
+    same = spec.fallback.same_target if spec.fallback else None
+    first, most = (same.backoff.initial, same.backoff.max) if same and same.backoff else (None, None)
+    if first is not None and most is not None and durations.parse(first) > durations.parse(most):
+        path = ("spec", "fallback", "sameTarget", "backoff", "initial")
+        yield Finding(path, f"must be at most max ({most}), not {first}")
+
+
+def retries_beyond_the_attempts(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """More repeats than `maxAttempts` allows would silently not happen."""
+    fallback = spec.fallback
+    if fallback is None or fallback.max_attempts is None or fallback.same_target is None:
+        return
+    retries = fallback.same_target.retries or 0
+    if retries >= fallback.max_attempts:
+        text = f"must be below maxAttempts ({fallback.max_attempts}), which counts the first attempt too, not {retries}"
+        yield Finding(("spec", "fallback", "sameTarget", "retries"), text)
+
+
+CHECKS: tuple[Check, ...] = (
+    every_weight_is_zero,
+    star_inside_a_name,
+    name_stands_twice,
+    backoff_above_its_cap,
+    retries_beyond_the_attempts,
+)

@@ -1,0 +1,272 @@
+"""What should exist, from what was observed: the heart of the control plane, without clock, client or framework.
+
+For each namespace a config and the credentials that it needs; for each object a verdict with its problems. An edit
+that is refused leaves the last accepted form of that object in force (B47); a Provider that cannot be used leaves its
+targets out, with the reason (B47a). Nothing that is wrong with one object stops another.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from modelpool_config import models as contract
+from modelpool_operator import render
+from modelpool_operator.api.modelpool import ModelPool, Target
+from modelpool_operator.api.provider import Provider
+from modelpool_operator.checks import credentials, names
+from modelpool_operator.checks import pool as pool_checks
+from modelpool_operator.checks import provider as provider_checks
+from modelpool_operator.checks.credentials import Keys
+from modelpool_operator.checks.finding import Finding
+from modelpool_operator.problems import Key, Problem, nearest
+from modelpool_operator.resources import Observed, with_document
+
+Accepted = Mapping[Key, Provider | ModelPool]
+"""The last accepted form of each object. Whoever calls keeps it between two calls."""
+
+
+class Form(StrEnum):
+    """Which form of an object is in force."""
+
+    CURRENT = "Current"
+    LAST_GOOD = "LastGood"
+    NONE = "None"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one object. `unresolved`: the targets that a pool has to do without; `used`: some pool of the
+    namespace sends requests to this Provider."""
+
+    form: Form
+    problems: tuple[Problem, ...] = ()
+    unresolved: tuple[contract.Unresolved, ...] = ()
+    used: bool = True
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the object as it stands now was taken."""
+        return not any(problem.condition == "Accepted" for problem in self.problems)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether everything that it names is there."""
+        return not self.unresolved and not any(problem.condition == "ResolvedRefs" for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """What the sidecars of one namespace get. `credentials`: the content of each file, never shown."""
+
+    config: contract.Config
+    credentials: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The whole answer. `problems` are all there are, those of unreadable manifests first; `accepted` is what to pass
+    as `last_good` the next time."""
+
+    namespaces: Mapping[str, Namespace]
+    verdicts: Mapping[Key, Verdict]
+    problems: tuple[Problem, ...]
+    accepted: Accepted
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One object before its references: the form in force, and what is wrong with the one that was written."""
+
+    resource: Provider | ModelPool | None
+    form: Form
+    problems: tuple[Problem, ...]
+    models: tuple[str, ...] = ()
+
+
+def desired(
+    observed: Observed,
+    *,
+    last_good: Accepted | None = None,
+    copied: Mapping[str, Mapping[str, str]] | None = None,
+) -> Desired:
+    """What should exist. `last_good`: `accepted` of the call before; `copied`: by namespace, the credentials that were
+    handed out last, which stay in force where a Secret went missing."""
+    judged = _judge(observed, last_good or {})
+    verdicts: dict[Key, Verdict] = {}
+    namespaces: dict[str, Namespace] = {}
+    with_pools = {key[1] for key in judged if key[0] == "ModelPool"}
+    for namespace in sorted({key[1] for key in judged} | observed.namespaces):
+        part = {key: entry for key, entry in judged.items() if key[1] == namespace}
+        rendered, told = _Compiler(namespace, part, observed, (copied or {}).get(namespace, {})).compile()
+        verdicts.update(told)
+        if namespace in with_pools | observed.namespaces:
+            namespaces[namespace] = rendered
+    known = set(observed.problems)
+    later = [problem for verdict in verdicts.values() for problem in verdict.problems if problem not in known]
+    return Desired(
+        namespaces=namespaces,
+        verdicts=verdicts,
+        problems=(*observed.problems, *later),
+        accepted={key: entry.resource for key, entry in judged.items() if entry.resource is not None},
+    )
+
+
+def _judge(observed: Observed, last_good: Accepted) -> dict[Key, _Judged]:
+    judged: dict[Key, _Judged] = {}
+    for name, provider in observed.providers.items():
+        problems = provider_checks.judge(provider)
+        judged["Provider", *name] = _settle(("Provider", *name), provider, problems, last_good)
+    for name, pool in observed.pools.items():
+        problems = pool_checks.judge(pool)
+        models = tuple(model for _path, model in names.claimed(pool))
+        judged["ModelPool", *name] = _settle(("ModelPool", *name), pool, problems, last_good, models)
+    for key, refused in observed.refused.items():
+        judged[key] = _settle(key, None, refused.problems, last_good, refused.models)
+    return {
+        key: _Judged(
+            entry.resource,
+            entry.form,
+            tuple(with_document(problem, observed.documents) for problem in entry.problems),
+            entry.models,
+        )
+        for key, entry in sorted(judged.items())
+    }
+
+
+def _settle(
+    key: Key,
+    resource: Provider | ModelPool | None,
+    problems: tuple[Problem, ...],
+    last_good: Accepted,
+    models: tuple[str, ...] = (),
+) -> _Judged:
+    if resource is not None and not problems:
+        return _Judged(resource, Form.CURRENT, (), models)
+    last = last_good.get(key)
+    return _Judged(last, Form.NONE if last is None else Form.LAST_GOOD, problems, models)
+
+
+class _Compiler:
+    """One namespace."""
+
+    def __init__(self, namespace: str, judged: Mapping[Key, _Judged], observed: Observed, copied: Mapping[str, str]):
+        self._namespace = namespace
+        self._judged = judged
+        self._documents = observed.documents
+        self._providers = {
+            entry.resource.metadata.name: entry.resource
+            for entry in judged.values()
+            if isinstance(entry.resource, Provider)
+        }
+        self._keys: dict[str, Keys] = {
+            name: credentials.gather(provider, observed.secrets, copied) for name, provider in self._providers.items()
+        }
+
+    def compile(self) -> tuple[Namespace, dict[Key, Verdict]]:
+        """The config with its credentials, and a verdict for each object."""
+        running = {
+            entry.resource.metadata.name: entry.resource
+            for entry in self._judged.values()
+            if isinstance(entry.resource, ModelPool)
+        }
+        closed = {
+            key[2]: entry for key, entry in self._judged.items() if key[0] == "ModelPool" and entry.form is Form.NONE
+        }
+        claims = names.settle(running.values(), {name: entry.models for name, entry in closed.items()})
+        pools: list[contract.Pool] = []
+        shut = [_invalid_pool(name, claims.models[name], entry) for name, entry in closed.items()]
+        verdicts: dict[Key, Verdict] = {}
+        for name, pool in running.items():
+            rendered, lost, unresolved = self._pool(pool, claims.models[name])
+            if isinstance(rendered, contract.Pool):
+                pools.append(rendered)
+            else:
+                shut.append(rendered)
+            key = ("ModelPool", self._namespace, name)
+            verdicts[key] = self._verdict(key, (*claims.problems[name], *lost), unresolved)
+        for name in closed:
+            key = ("ModelPool", self._namespace, name)
+            verdicts[key] = self._verdict(key)
+        used = {target.provider for pool in pools for target in pool.targets}
+        verdicts.update(self._provider_verdicts(used))
+        config = contract.Config(
+            schema_version=contract.SCHEMA_VERSION,
+            namespace=self._namespace,
+            providers=tuple(render.provider(self._providers[name]) for name in sorted(used)),
+            pools=tuple(sorted(pools, key=lambda pool: pool.name)),
+            closed=tuple(sorted(shut, key=lambda pool: pool.name)),
+        )
+        values = {file: value for name in sorted(used) for file, value in self._keys[name].values.items()}
+        return Namespace(config, values), verdicts
+
+    def _pool(
+        self, pool: ModelPool, models: tuple[str, ...]
+    ) -> tuple[contract.Pool | contract.ClosedPool, list[Problem], tuple[contract.Unresolved, ...]]:
+        """The pool as it can run, the problems of its references, and the targets that are left out."""
+        targets: list[Target] = []
+        problems: list[Problem] = []
+        unresolved: list[contract.Unresolved] = []
+        for index, target in enumerate(pool.spec.targets):
+            why = self._why_unresolved(target)
+            if why is None:
+                targets.append(target)
+                continue
+            reason, message = why
+            unresolved.append(contract.Unresolved(target=target.name, reason=reason, message=message))
+            if reason == "ProviderNotFound":
+                path = ("spec", "targets", index, "providerRef", "name")
+                found = Finding(path, message, reason, "ResolvedRefs")
+                problems.append(found.problem(("ModelPool", self._namespace, pool.metadata.name)))
+        left_out = tuple(unresolved)
+        if targets:
+            return render.pool(pool, models, tuple(targets), left_out), problems, left_out
+        return _no_target(pool, models, left_out), problems, left_out
+
+    def _why_unresolved(self, target: Target) -> tuple[str, str] | None:
+        """Reason and message, None where the target can be asked."""
+        name = target.provider_ref.name
+        if name in self._providers:
+            missing = self._keys[name].missing
+            return (missing[0].reason, f"Provider {name}: {missing[0].message}") if missing else None
+        entry = self._judged.get(("Provider", self._namespace, name))
+        if entry is not None:
+            return "InvalidSpec", f"Provider {name} is not accepted: {entry.problems[0].message}"
+        known = [key[2] for key in self._judged if key[0] == "Provider"]
+        near = nearest(name, known)
+        hint = f"did you mean {near}?" if near else f"kubectl get mprov -n {self._namespace}"
+        return "ProviderNotFound", f'names the Provider "{name}", which is not in namespace {self._namespace}; {hint}'
+
+    def _provider_verdicts(self, used: set[str]) -> dict[Key, Verdict]:
+        verdicts: dict[Key, Verdict] = {}
+        for key in self._judged:
+            if key[0] == "Provider":
+                found = self._keys[key[2]].problems if key[2] in self._keys else ()
+                verdicts[key] = self._verdict(key, found, used=key[2] in used)
+        return verdicts
+
+    def _verdict(
+        self,
+        key: Key,
+        more: Iterable[Problem] = (),
+        unresolved: tuple[contract.Unresolved, ...] = (),
+        *,
+        used: bool = True,
+    ) -> Verdict:
+        entry = self._judged[key]
+        found = tuple(with_document(problem, self._documents) for problem in more)
+        return Verdict(entry.form, (*entry.problems, *found), unresolved, used)
+
+
+def _invalid_pool(name: str, models: tuple[str, ...], entry: _Judged) -> contract.ClosedPool:
+    first, rest = entry.problems[0].message, len(entry.problems) - 1
+    more = f" (and {rest} more)" if rest else ""
+    message = f"the pool {name} was not accepted: {first}{more}"
+    return contract.ClosedPool(name=name, models=models, code="invalid_pool", message=message)
+
+
+def _no_target(
+    pool: ModelPool, models: tuple[str, ...], unresolved: tuple[contract.Unresolved, ...]
+) -> contract.ClosedPool:
+    reasons = "; ".join(f"{entry.target}: {entry.message}" for entry in unresolved)
+    message = f"no target of the pool {pool.metadata.name} can be used: {reasons}"
+    return contract.ClosedPool(name=pool.metadata.name, models=models, code="no_target", message=message)

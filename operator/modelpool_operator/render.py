@@ -1,0 +1,203 @@
+"""Accepted objects as the sidecar reads them: every default filled in, every duration in milliseconds."""
+
+from typing import TypeVar
+
+from modelpool_config import models as contract
+from modelpool_operator import defaults, durations
+from modelpool_operator.api.modelpool import Fallback, Limits, ModelPool, SameTarget, Target
+from modelpool_operator.api.provider import APIKey, Connections, Fake, Health, Provider, ProviderTimeouts, SecretRef
+from modelpool_operator.checks import urls
+from modelpool_operator.checks.credentials import file_name
+
+T = TypeVar("T")
+
+
+def provider(resource: Provider) -> contract.Provider:
+    """A Provider, with the files of its credentials."""
+    spec, namespace = resource.spec, resource.metadata.namespace
+    base_url = spec.base_url or defaults.BASE_URLS[spec.dialect]
+    public = base_url is not None and urls.is_public(urls.host_of(base_url))
+    api_key = spec.auth.api_key if spec.auth else None
+    return contract.Provider(
+        name=resource.metadata.name,
+        dialect=spec.dialect,
+        base_url=base_url.rstrip("/") if base_url is not None else None,
+        auth=_api_key(api_key, namespace) if api_key else None,
+        headers=tuple(
+            contract.Header(
+                name=header.name,
+                value=header.value,
+                credential=file_name(namespace, header.secret_ref) if header.secret_ref else None,
+                source=_source(header.secret_ref) if header.secret_ref else "",
+            )
+            for header in spec.headers or ()
+        ),
+        forward_headers=spec.forward_headers or (),
+        response_headers=tuple(
+            contract.Header(name=header.name, value=header.value) for header in spec.response_headers or ()
+        ),
+        traffic=spec.traffic or defaults.TRAFFIC,
+        timeouts=_timeouts(spec.timeouts or ProviderTimeouts()),
+        health=_health(spec.health or Health()),
+        connections=_connections(spec.connections or Connections()),
+        trace_propagation=spec.trace_propagation or defaults.trace_propagation(public),
+        fake=_fake(spec.fake) if spec.dialect == "Fake" else None,
+    )
+
+
+def pool(
+    resource: ModelPool,
+    models: tuple[str, ...],
+    targets: tuple[Target, ...],
+    unresolved: tuple[contract.Unresolved, ...],
+) -> contract.Pool:
+    """A pool with the model names that are left to it and the targets that can be asked, of which there is one."""
+    spec = resource.spec
+    total = spec.timeouts.total if spec.timeouts else None
+    return contract.Pool(
+        name=resource.metadata.name,
+        models=models,
+        strategy=(spec.strategy.type if spec.strategy else None) or defaults.STRATEGY,
+        targets=tuple(
+            contract.Target(
+                name=target.name,
+                provider=target.provider_ref.name,
+                model=target.model,
+                weight=_either(target.weight, defaults.WEIGHT),
+                priority=_either(target.priority, defaults.PRIORITY),
+            )
+            for target in targets
+        ),
+        unresolved=unresolved,
+        fallback=_fallback(spec.fallback or Fallback(), len(targets)),
+        limits=_limits(spec.limits or Limits()),
+        total=_time(total, defaults.TOTAL),
+        last_resort=spec.last_resort or defaults.LAST_RESORT,
+        pinning=spec.pinning or defaults.PINNING,
+        response_model=(spec.response.model if spec.response else None) or defaults.RESPONSE_MODEL,
+    )
+
+
+def _api_key(spec: APIKey, namespace: str) -> contract.APIKey:
+    header = spec.header or defaults.API_KEY_HEADER
+    prefix = defaults.api_key_prefix(header) if spec.prefix is None else spec.prefix
+    return contract.APIKey(
+        header=header,
+        prefix=prefix,
+        credential=file_name(namespace, spec.secret_ref),
+        source=_source(spec.secret_ref),
+    )
+
+
+def _source(ref: SecretRef) -> str:
+    """How people know a credential."""
+    return f"Secret {ref.name}, key {ref.key}"
+
+
+def _timeouts(spec: ProviderTimeouts) -> contract.ProviderTimeouts:
+    return contract.ProviderTimeouts(
+        connect=_time(spec.connect, defaults.CONNECT),
+        head=_time_or_none(spec.head),
+        first_token=_time(spec.first_token, defaults.FIRST_TOKEN),
+        idle=_time(spec.idle, defaults.IDLE),
+        attempt=_time_or_none(spec.attempt),
+    )
+
+
+def _health(spec: Health) -> contract.Health:
+    cooldown, max_cooldown = _rising(spec.cooldown, defaults.COOLDOWN, spec.max_cooldown, defaults.MAX_COOLDOWN)
+    return contract.Health(
+        failures=spec.failures or defaults.FAILURES,
+        min_requests=spec.min_requests or defaults.MIN_REQUESTS,
+        window=_time(spec.window, defaults.WINDOW),
+        cooldown=cooldown,
+        max_cooldown=max_cooldown,
+        successes=spec.successes or defaults.SUCCESSES,
+        ramp_up=_time(spec.ramp_up, defaults.RAMP_UP),
+    )
+
+
+def _connections(spec: Connections) -> contract.Connections:
+    return contract.Connections(
+        max_open=spec.max_open or defaults.MAX_OPEN, idle_timeout=_time(spec.idle_timeout, defaults.IDLE_TIMEOUT)
+    )
+
+
+def _fake(spec: Fake | None) -> contract.Fake:
+    script = (spec.script if spec else None) or ()
+    return contract.Fake(
+        script=tuple(
+            contract.FakeStep(
+                requests=step.requests,
+                duration=_time_or_none(step.for_),
+                status=step.status,
+                error=step.error,
+                first_token=_time_or_none(step.first_token),
+                tokens_per_second=step.tokens_per_second,
+                tokens=step.tokens,
+                fault=step.fault,
+            )
+            for step in script
+        )
+    )
+
+
+def _fallback(spec: Fallback, targets: int) -> contract.Fallback:
+    budget = spec.retry_budget
+    return contract.Fallback(
+        outcomes=_either(spec.outcomes, defaults.OUTCOMES),
+        statuses=_either(spec.statuses, defaults.STATUSES),
+        max_attempts=spec.max_attempts or defaults.max_attempts(targets),
+        same_target=_same_target(spec.same_target or SameTarget()),
+        retry_budget=contract.RetryBudget(
+            percent=_either(budget.percent if budget else None, defaults.BUDGET_PERCENT),
+            min_per_second=_either(budget.min_per_second if budget else None, defaults.BUDGET_PER_SECOND),
+        ),
+    )
+
+
+def _same_target(spec: SameTarget) -> contract.SameTarget:
+    first, most = (spec.backoff.initial, spec.backoff.max) if spec.backoff else (None, None)
+    initial, maximum = _rising(first, defaults.BACKOFF_INITIAL, most, defaults.BACKOFF_MAX)
+    return contract.SameTarget(
+        retries=spec.retries,
+        initial=initial,
+        max=maximum,
+        max_retry_after=_time(spec.max_retry_after, defaults.MAX_RETRY_AFTER),
+    )
+
+
+def _limits(spec: Limits) -> contract.Limits:
+    return contract.Limits(
+        requests=tuple(
+            contract.RequestLimit(
+                name=limit.name,
+                max=limit.max,
+                per=durations.parse(limit.per),
+                burst=limit.burst or limit.max,
+                scope=limit.scope or defaults.LIMIT_SCOPE,
+            )
+            for limit in spec.requests or ()
+        ),
+        concurrency=contract.Concurrency(max=spec.concurrency.max) if spec.concurrency else None,
+    )
+
+
+def _either(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
+def _time(text: str | None, default: int) -> int:
+    return default if text is None else durations.parse(text)
+
+
+def _time_or_none(text: str | None) -> int | None:
+    return None if text is None else durations.parse(text)
+
+
+def _rising(first: str | None, first_default: int, most: str | None, most_default: int) -> tuple[int, int]:
+    """A start and its cap; the default of the one that is not set gives way to the one that is."""
+    start, cap = _time(first, first_default), _time(most, most_default)
+    if most is None:
+        return start, max(start, cap)
+    return min(start, cap), cap
