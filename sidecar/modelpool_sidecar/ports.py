@@ -28,8 +28,6 @@ class Downstream(Protocol):
     on_delivered: Callable[[], None] | None
     """Called at most once, after `finish` or `fail`, when the last byte has left our buffers. Never after on_gone."""
     on_drain_deadline: Callable[[], None] | None
-    """Called when the grace period of a shutdown is over: end now, visibly (B51)."""
-    on_drain_deadline: Callable[[], None] | None
     """Called when the process is to end and the grace period is over: `fail` now (B51). Unset, the answer is cut."""
 
     def head(self, status: int, headers: Headers) -> None:

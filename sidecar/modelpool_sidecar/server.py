@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import ipaddress
 import logging
 import socket
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from modelpool_sidecar import faults
+from modelpool_sidecar import faults, listening
 from modelpool_sidecar.bodies import Reader, Room
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.ports import Downstream, Headers
@@ -26,8 +25,6 @@ KEEP_ALIVE_SECONDS = 120.0
 """Longer than any official SDK keeps an idle connection, so that it is the client that closes."""
 _LINGER_SECONDS = 2.0
 _BACKLOG = 1024
-_PORT_TRIES = 8
-"""A free port of one address may be taken on the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +126,13 @@ class DataServer:
         self._reader = Reader(max_body_bytes, body_idle_seconds)
         self._room = Room(max_buffered_bytes)
         self._server: _Server | None = None
-        self._listening: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server] = []
         self._serving = 0
         self._draining = False
         self._changed = asyncio.Event()
 
     def __repr__(self) -> str:
-        stance = "draining" if self._draining else f"on {len(self._listening)} sockets"
+        stance = "draining" if self._draining else f"on {len(self._listeners)} sockets"
         return f"<DataServer {stance}: {self._serving} requests>"
 
     @property
@@ -152,17 +149,17 @@ class DataServer:
         """Listen on all these addresses and one port, 0 = any. OSError where the port is taken."""
         self._server = _Server(self._handle, self._refused)
         loop = asyncio.get_running_loop()
-        sockets = bind(hosts, port)
+        sockets = listening.bind(hosts, port)
         for sock in sockets:
-            self._listening.append(await loop.create_server(self._server, sock=sock, backlog=_BACKLOG))
+            self._listeners.append(await loop.create_server(self._server, sock=sock, backlog=_BACKLOG))
         return sockets
 
     async def drain(self, grace: float) -> None:
         """Accept nothing new; give what runs `grace` seconds, then have it failed (B51); leave nothing open."""
         self._draining = True
-        for listening in self._listening:
-            listening.close()
-        self._listening.clear()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
         for _ in range(2):  # what has arrived already is read first
             await asyncio.sleep(0)
         for connection in self._connections():
@@ -177,9 +174,9 @@ class DataServer:
 
     async def close(self) -> None:
         """End at once: no listening, no connection, no task is left."""
-        for listening in self._listening:
-            listening.close()
-        self._listening.clear()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
         for connection in self._connections():
             connection.force_close()
         if self._server is not None:
@@ -230,58 +227,6 @@ class DataServer:
         )
         answer.force_close()
         return answer
-
-
-def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """Sockets on one port of all these addresses, 0 = any that is free on all of them.
-
-    An IPv6 address is left out, with a log line, where IPv6 is off. OSError, with a sentence, where it cannot be done.
-    """
-    for _ in range(_PORT_TRIES if port == 0 else 0):
-        try:
-            return _bind(hosts, port)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-    return _bind(hosts, port)
-
-
-def _bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    sockets: list[socket.socket] = []
-    try:
-        for host in hosts:
-            sock = _bound(host, port)
-            if sock is None:
-                logger.warning("not listening on %s: IPv6 is off", host)
-                continue
-            sockets.append(sock)
-            port = sock.getsockname()[1]
-    except BaseException:
-        for sock in sockets:
-            sock.close()
-        raise
-    if not sockets:
-        raise OSError(errno.EADDRNOTAVAIL, f"no address to listen on among {', '.join(hosts)}")
-    return sockets
-
-
-def _bound(host: str, port: int) -> socket.socket | None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = None
-    try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
-        sock.setblocking(False)
-    except OSError as error:
-        if sock is not None:
-            sock.close()
-        if family == socket.AF_INET6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            return None
-        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
-    return sock
 
 
 def _received(request: web.BaseRequest, body: bytes) -> Received:
