@@ -66,20 +66,23 @@ def as_json(run: Run) -> dict[str, Any]:
         "versions": dict(run.versions),
         "contenders": {
             name: {
-                "median": medians([result.figures for result in results]),
-                "spread": spread([result.figures for result in results]),
-                "rounds": [result.figures for result in results],
+                "median": _rounded(medians([result.figures for result in results])),
+                "spread": {
+                    key: [round(least, 3), round(most, 3)]
+                    for key, (least, most) in spread([result.figures for result in results]).items()
+                },
+                "rounds": [_rounded(result.figures) for result in results],
                 "faults": dict(run.faults().get(name, {})),
             }
             for name, results in run.results.items()
         },
         "reference": run.reference,
-        "ratios": run.ratios(),
+        "ratios": {name: _rounded(ratio) for name, ratio in run.ratios().items()},
         "targets": {
             name: [
                 {
                     "what": one.target.what,
-                    "value": one.value,
+                    "value": round(one.value, 3),
                     "must": one.target.must,
                     "aim": one.target.aim,
                     "verdict": one.verdict,
@@ -90,6 +93,11 @@ def as_json(run: Run) -> dict[str, Any]:
         },
         "better": {figure.key: figure.better for figure in FIGURES},
     }
+
+
+def _rounded(figures: Round) -> dict[str, float]:
+    """A thousandth of a microsecond is already below what was measured."""
+    return {key: round(value, 3) for key, value in figures.items()}
 
 
 def _heading(line: int) -> str:
