@@ -1,26 +1,19 @@
 """Which objects stand in which files, and on which line everything about them is.
 
-Pure but for `read_files`. What an object means is the operator's business; here it only gets as far as its kind,
-namespace and name.
+Pure but for `read_files`. What an object means, and whether it is one of ours, is the operator's to say: it gets the
+values by number and answers with problems that carry the number, and here the number leads back to a file and a line.
 """
 
-import stat
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelpool_cli import documents
-from modelpool_cli.documents import Document, Lines, Unreadable
+from modelpool_cli.documents import Lines, Unreadable
 
-GROUP = "modelpool.dev"
-API_VERSION = f"{GROUP}/v1alpha1"
-DEFAULT_NAMESPACE = "default"
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILES = 1000
-
-_KINDS = {"Provider": GROUP, "ModelPool": GROUP, "Secret": "v1"}
-_SCALARS = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "a map", type(None): "empty"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +24,9 @@ class Source:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A line of a file. Sorts by file, then line."""
+    """A line of a file."""
 
     file: str
     line: int
@@ -43,53 +36,41 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Something to say about a place: `file:line: sentence`. `object` is `Kind namespace/name` where it is known."""
+class Manifest:
+    """One object as it was written. `root`: where it begins in its document, not empty for an item of a List."""
 
-    place: Place
-    message: str
-    object: str | None = None
+    value: Any
+    file: str
+    lines: Lines
+    root: documents.Path = ()
 
-    def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
+    def place(self, path: documents.Path = ()) -> Place:
+        """Where a field of this object stands, or what is nearest around it."""
+        return Place(self.file, self.lines.of((*self.root, *path)))
+
+    @property
+    def title(self) -> str:
+        """`ConfigMap settings`, as far as it can be made out."""
+        metadata = self.value.get("metadata") if isinstance(self.value, dict) else None
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        kind = self.value.get("kind") if isinstance(self.value, dict) else None
+        return " ".join(str(part) for part in (kind or "an object without kind", name) if part)
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """One object and where it stands."""
+class Fault:
+    """Text that is no manifest at all: where, and a sentence."""
 
-    kind: str
-    namespace: str
-    name: str
-    body: dict[str, Any]
-    file: str
-    lines: Lines
-    root: documents.Path
-    """Where the object begins inside its document; not empty for an item of a List."""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
-
-    def place(self, path: documents.Path = ()) -> Place:
-        """Where a field of this object stands."""
-        return Place(self.file, self.lines.of((*self.root, *path)))
+    place: Place
+    message: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """What was found: objects in the order of the files, what is wrong, what was left aside."""
+    """What stands in the files, in their order, and what in them cannot be read."""
 
-    manifests: list[Manifest] = field(default_factory=list)
-    problems: list[Finding] = field(default_factory=list)
-    skipped: list[Finding] = field(default_factory=list)
-
-    def of_kind(self, kind: str) -> list[Manifest]:
-        """The objects of one kind."""
-        return [manifest for manifest in self.manifests if manifest.kind == kind]
-
-    def namespaces(self) -> list[str]:
-        """Where there is a pool or a provider, sorted."""
-        return sorted({each.namespace for each in self.manifests if each.kind in ("Provider", "ModelPool")})
+    manifests: tuple[Manifest, ...]
+    faults: tuple[Fault, ...]
 
 
 class NoManifestsError(Exception):
@@ -97,34 +78,36 @@ class NoManifestsError(Exception):
 
 
 def read_files(paths: Iterable[Path]) -> list[Source]:
-    """The files of each path: itself, or those of a folder that are YAML or JSON, sorted by name, folders not entered."""
-    sources = []
+    """The files of each path: itself, or the YAML and JSON files of a folder, sorted; folders in it are not entered."""
+    sources: list[Source] = []
     for path in paths:
         try:
-            files = _files_of(path)
-            sources += [Source(str(file), _read(file)) for file in files]
+            sources += [Source(str(file), _read(file)) for file in _files_of(path)]
         except OSError as error:
             raise NoManifestsError(f"cannot read {error.filename or path}: {error.strerror}") from error
     return sources
 
 
 def load(sources: Sequence[Source]) -> Loaded:
-    """Every object of every file."""
-    loaded = Loaded()
-    seen: dict[tuple[str, str, str], Manifest] = {}
+    """Every object of every file; Lists are taken apart."""
+    manifests: list[Manifest] = []
+    faults: list[Fault] = []
     for source in sources:
         for document in documents.parse(source.data):
             if isinstance(document, Unreadable):
-                loaded.problems.append(Finding(Place(source.name, document.line), document.message))
-                continue
-            _take(loaded, source.name, document, document.value, ())
-    for manifest in list(loaded.manifests):
-        first = seen.setdefault((manifest.kind, manifest.namespace, manifest.name), manifest)
-        if first is not manifest:
-            loaded.manifests.remove(manifest)
-            place = manifest.place(("metadata", "name"))
-            loaded.problems.append(Finding(place, f"{manifest} stands twice, first at {first.place()}", str(manifest)))
-    return loaded
+                faults.append(Fault(Place(source.name, document.line), document.message))
+            else:
+                manifests.extend(_objects(Manifest(document.value, source.name, document.lines)))
+    return Loaded(tuple(manifests), tuple(faults))
+
+
+def _objects(manifest: Manifest) -> Iterator[Manifest]:
+    value = manifest.value
+    if isinstance(value, dict) and str(value.get("kind")).endswith("List") and isinstance(value.get("items"), list):
+        for index, item in enumerate(value["items"]):
+            yield from _objects(Manifest(item, manifest.file, manifest.lines, (*manifest.root, "items", index)))
+    else:
+        yield manifest
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -135,7 +118,7 @@ def _files_of(path: Path) -> list[Path]:
     files = sorted(
         each
         for each in path.iterdir()
-        if each.suffix in SUFFIXES and not each.name.startswith(".") and stat.S_ISREG(each.stat().st_mode)
+        if each.suffix in SUFFIXES and not each.name.startswith(".") and each.is_file()
     )
     if not files:
         raise NoManifestsError(f"the folder {path} holds no file that ends in {', '.join(SUFFIXES)}")
@@ -148,64 +131,3 @@ def _read(path: Path) -> bytes:
     """At most one byte more than is taken, so that `documents` can refuse what is too large."""
     with path.open("rb") as file:
         return file.read(documents.MAX_FILE_BYTES + 1)
-
-
-def _take(loaded: Loaded, file: str, document: Document, body: Any, root: documents.Path) -> None:
-    def refuse(path: documents.Path, message: str) -> None:
-        place = Place(file, document.lines.of((*root, *path)))
-        loaded.problems.append(Finding(place, message))
-
-    if not isinstance(body, dict):
-        return refuse((), f"an object with apiVersion and kind must stand here, not {_kind_of(body)}")
-    kind, api_version = body.get("kind"), body.get("apiVersion")
-    for name, value in (("apiVersion", api_version), ("kind", kind)):
-        if not isinstance(value, str) or not value:
-            return refuse((name,), _must_be_text(name, value, name in body))
-    assert isinstance(kind, str)
-    assert isinstance(api_version, str)
-    if kind.endswith("List") and isinstance(body.get("items"), list):
-        for index, item in enumerate(body["items"]):
-            _take(loaded, file, document, item, (*root, "items", index))
-        return None
-    metadata = body.get("metadata")
-    if not isinstance(metadata, dict):
-        return refuse(("metadata",), _must_be_map("metadata", metadata, "metadata" in body))
-    name, namespace = metadata.get("name"), metadata.get("namespace", DEFAULT_NAMESPACE)
-    if not _is_ours(kind, api_version):
-        place = Place(file, document.lines.of((*root, "kind")))
-        loaded.skipped.append(Finding(place, f"{kind} {name} ({api_version}) is not read here"))
-        return None
-    if api_version != _api_version(kind):
-        return refuse(("apiVersion",), f"apiVersion must be {_api_version(kind)}, not {api_version}")
-    for field_name, value in (("name", name), ("namespace", namespace)):
-        if not isinstance(value, str) or not value:
-            path = f"metadata.{field_name}"
-            return refuse(("metadata", field_name), _must_be_text(path, value, field_name in metadata))
-    loaded.manifests.append(Manifest(kind, namespace, str(name), body, file, document.lines, root))
-    return None
-
-
-def _is_ours(kind: str, api_version: str) -> bool:
-    """By kind and group: another project's Provider is none of ours, another version of ours is a mistake."""
-    group = _KINDS.get(kind)
-    return group is not None and api_version.partition("/")[0] == group
-
-
-def _api_version(kind: str) -> str:
-    return API_VERSION if _KINDS[kind] == GROUP else _KINDS[kind]
-
-
-def _kind_of(value: Any) -> str:
-    return "text" if isinstance(value, str) else _SCALARS[type(value)]
-
-
-def _must_be_text(name: str, value: Any, present: bool) -> str:
-    if not present:
-        return f"{name} is required"
-    if isinstance(value, (bool, int, float)):
-        return f'{name} must be a string: write {name.rpartition(".")[2]}: "{str(value).lower()}" in quotes'
-    return f"{name} must be a string, not {_kind_of(value) if value != '' else 'empty'}"
-
-
-def _must_be_map(name: str, value: Any, present: bool) -> str:
-    return f"{name} must be a map, not {_kind_of(value)}" if present else f"{name} is required"
