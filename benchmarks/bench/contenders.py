@@ -18,12 +18,11 @@ class Launch:
 class Place:
     """Where a contender runs: it listens on 127.0.0.1:`port`, its provider is http://127.0.0.1:`upstream`/v1.
 
-    `spare` are free ports for listeners of its own; `folder` is empty and its own."""
+    The two ports after `port` are free too, for listeners of its own; `folder` is empty and its own."""
 
     folder: Path
     upstream: int
     port: int
-    spare: tuple[int, int]
 
 
 class Contender(Protocol):

@@ -108,8 +108,7 @@ class Modelpool:
         env = {
             "MODELPOOL_CONFIG_DIR": str(place.folder),
             "MODELPOOL_PORT": str(place.port),
-            "MODELPOOL_ADMIN_PORT": str(place.spare[0]),
-            "MODELPOOL_STATE_PORT": str(place.spare[1]),
+            "MODELPOOL_DRAIN": "1s",
             **(self._exporter(place.upstream) if self.traced else {}),
         }
         return Launch((sys.executable, "-m", "modelpool_sidecar"), env)

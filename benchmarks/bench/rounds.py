@@ -14,7 +14,7 @@ from bench import procfs
 from bench.contenders import Contender, Place
 from bench.loads import Bench, Load, Upstream, Window
 from bench.processes import running
-from bench.starting import first_answer, free_ports
+from bench.starting import first_answer, free_port
 
 SATURATED = 0.95
 """Of one core. Above it the tools are what requests/s tells about; above it a proxy lets chunks queue up."""
@@ -85,8 +85,8 @@ def measure_direct(bench: Bench, plan: Plan, upstream: Upstream) -> Result:
 def measure(bench: Bench, plan: Plan, contender: Contender, direct: Result, folder: Path) -> Result:
     """A proxy, with a fake upstream of its own; `direct` is the same round's figure without one."""
     with bench.upstream() as upstream:
-        port, *spare = free_ports(3)
-        launch = contender.prepare(Place(folder, upstream.port, port, (spare[0], spare[1])))
+        port = free_port()
+        launch = contender.prepare(Place(folder, upstream.port, port))
         log = folder / "contender.log"
         since = time.perf_counter()
         with running(launch.command, core=bench.cores.proxy, env=launch.env, folder=folder, log=log) as process:

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench.processes import tail
@@ -46,13 +47,19 @@ def _ask(port: int) -> bytes:
     return head[9:12]
 
 
-def free_ports(count: int) -> tuple[int, ...]:
-    """Ports that nobody listens on at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
+def free_port() -> int:
+    """A port that nobody listens on at this moment, nor on the two after it."""
+    while True:
+        with ExitStack() as sockets:
+            first = _bind(sockets, 0)
+            if first and first <= 65533 and _bind(sockets, first + 1) and _bind(sockets, first + 2):
+                return first
+
+
+def _bind(sockets: ExitStack, port: int) -> int | None:
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return tuple(one.getsockname()[1] for one in sockets)
-    finally:
-        for one in sockets:
-            one.close()
+        one = sockets.enter_context(socket.socket())
+        one.bind(("127.0.0.1", port))
+    except OSError:
+        return None
+    return int(one.getsockname()[1])

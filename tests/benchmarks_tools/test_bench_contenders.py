@@ -9,11 +9,12 @@ from bench import machine, modelpool, nginx, rivals
 from bench.command import main
 from bench.contenders import Place
 from modelpool_config import codec
+from modelpool_sidecar.settings import Settings
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(folder=tmp_path, upstream=1111, port=2222, spare=(3333, 4444))
+    return Place(folder=tmp_path, upstream=1111, port=2222)
 
 
 def test_the_config_under_test_is_one_that_the_sidecar_reads(place: Place) -> None:
@@ -27,7 +28,7 @@ def test_the_config_under_test_is_one_that_the_sidecar_reads(place: Place) -> No
 def test_nothing_of_our_own_environment_reaches_a_contender(place: Place) -> None:
     plain = modelpool.Modelpool().prepare(place).env
     assert all(name.startswith("MODELPOOL_") for name in plain)
-    assert {plain[name] for name in plain if name.endswith("PORT")} == {"2222", "3333", "4444"}
+    assert Settings.from_env(plain) == Settings(config_dir=place.folder, port=2222, drain_seconds=1.0)
 
 
 def test_traces_go_to_the_fake_upstream_and_a_tenth_of_them(tmp_path: Path, place: Place) -> None:

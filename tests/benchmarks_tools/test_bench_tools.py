@@ -18,7 +18,7 @@ import pytest
 from bench import procfs
 from bench.loads import Bench, Load, Upstream, Window, parse
 from bench.processes import Cores
-from bench.starting import free_ports
+from bench.starting import free_port
 from bench.tools import SOURCES, BuildError, build
 
 pytestmark = pytest.mark.slow
@@ -198,8 +198,7 @@ def test_a_wrong_stream_is_found(bench: Bench, case: str) -> None:
 
 
 def test_a_server_that_is_not_there_ends_the_run_early(bench: Bench) -> None:
-    (port,) = free_ports(1)
-    window = load(bench, port, requests=3)
+    window = load(bench, free_port(), requests=3)
     assert (window.requests, window.faults) == (0, {"connect": 3})
 
 
