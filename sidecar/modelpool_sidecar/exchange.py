@@ -96,7 +96,8 @@ class Exchange:
         self._run: AttemptRun | None = None
         self._timer: Timer | None = None
         self._attempts: list[AttemptRecord] = []
-        self._keys_sent: dict[str, list[str]] = {}
+        self._key_in_use: dict[str, str] = {}
+        self._keys_refused: dict[str, str] = {}
         self._answer: Answer | None = None
         self._status: int | None = None
         self._refusal: str | None = None
@@ -183,22 +184,24 @@ class Exchange:
         return all(self._services.credentials.get(secret.credential) is not None for secret in target.provider.secrets)
 
     def _key(self, credential: str) -> str | None:
-        """The newest value that this request has not yet been refused with (B46, B17)."""
-        unsent = self._unsent_keys(credential)
-        return unsent[0] if unsent else self._services.credentials.get(credential)
+        """What the next attempt sends: the newest value, unless this request was refused with it (B46, B17)."""
+        value = self._other_key(credential) or self._services.credentials.get(credential)
+        if value is not None:
+            self._key_in_use[credential] = value
+        return value
 
-    def _unsent_keys(self, credential: str) -> list[str]:
-        credentials, sent = self._services.credentials, self._keys_sent.get(credential, [])
-        candidates = (credentials.get(credential), credentials.previous(credential))
-        return [value for value in candidates if value is not None and value not in sent]
+    def _other_key(self, credential: str) -> str | None:
+        """The newest value that this request has not been refused with."""
+        credentials, refused = self._services.credentials, self._keys_refused.get(credential)
+        values = (credentials.get(credential), credentials.previous(credential))
+        return next((value for value in values if value is not None and value != refused), None)
 
     def _has_other_key(self, auth: Secret | None, fault: Fault) -> bool:
         """After a 401: whether a key is at hand that was not refused yet; asked once per request."""
-        if auth is None or fault.status != 401 or auth.credential in self._keys_sent:
+        if auth is None or fault.status != 401 or auth.credential in self._keys_refused:
             return False
-        refused = self._key(auth.credential)
-        self._keys_sent[auth.credential] = [refused] if refused is not None else []
-        return bool(self._unsent_keys(auth.credential))
+        self._keys_refused[auth.credential] = self._key_in_use.get(auth.credential, "")
+        return self._other_key(auth.credential) is not None
 
     # -- attempt.Owner
 

@@ -1,0 +1,315 @@
+"""Streams through the proxy: the commit, what may happen before it, and what must not look like success after it."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from builders import a_pool, a_provider, a_snapshot, a_target
+from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.core.snapshot import Snapshot
+from virtual import DONE, ROLE, SSE, Bench, HeldDownstream, a_chunk
+
+
+def two(**changes: Any) -> Snapshot:
+    return a_snapshot([a_pool(targets=[a_target(), a_target("backup", priority=1)], **changes)])
+
+
+def started(bench: Bench, **more: Any) -> HeldDownstream:
+    client = bench.ask(stream=True, **more)
+    bench.upstream.last.head(200, SSE)
+    return client
+
+
+def test_a_stream_is_relayed_byte_by_byte_and_ends_with_its_terminal_event() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    parts = [ROLE, a_chunk("hel"), b": ping\r\n\r\n", a_chunk("lo"), a_chunk(finish="stop"), DONE]
+    for part in parts:
+        bench.upstream.last.data(part)
+    assert client.body == b"".join(parts)
+    assert client.end == "finished"
+    assert client.headers["content-type"] == "text/event-stream"
+    assert "content-length" not in client.headers
+    assert bench.records[0].outcome is Outcome.OK
+
+
+def test_the_end_does_not_wait_for_eof_and_the_connection_is_given_a_moment() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("hi", finish="stop") + DONE)
+    assert client.end == "finished"
+    assert not bench.upstream.last.cancelled
+    bench.clock.advance(0.1)
+    assert bench.upstream.last.cancelled
+    assert bench.nothing_is_held()
+
+
+def test_a_connection_that_ends_in_that_moment_is_kept() -> None:
+    bench = Bench(two())
+    started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("hi", finish="stop") + DONE)
+    bench.upstream.last.end()
+    assert not bench.upstream.last.cancelled
+    assert bench.nothing_is_held()
+
+
+def test_nothing_goes_out_before_the_first_content() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    bench.upstream.last.data(b": thinking\n\n" + ROLE)
+    assert client.status is None
+    bench.clock.advance(2)
+    bench.upstream.last.data(a_chunk("hi"))
+    assert client.status == 200
+    bench.upstream.last.data(a_chunk(finish="stop") + DONE)
+    assert bench.records[0].first_token == pytest.approx(2)
+
+
+@pytest.mark.parametrize("fault", ["cut", "error event", "silence", "end", "malformed", "oversized", "empty"])
+def test_before_the_first_content_every_fault_is_survived_and_only_the_winner_is_seen(fault: str) -> None:
+    bench = Bench(two())
+    client = started(bench)
+    attempt = bench.upstream.last
+    if fault != "empty":
+        attempt.data(ROLE)
+    match fault:
+        case "cut":
+            attempt.error("cut")
+        case "error event":
+            attempt.data(b'data: {"error":{"message":"overloaded"}}\n\n')
+        case "silence":
+            bench.clock.advance(120)
+        case "end" | "empty":
+            attempt.end()
+        case "malformed":
+            attempt.data(b"data: {nonsense\n\n")
+        case "oversized":
+            attempt.data(b"data: " + b"x" * 1_100_000)
+    assert bench.upstream.asked == ["primary", "backup"]
+    bench.upstream.last.head(200, SSE)
+    bench.upstream.last.data(a_chunk(role="assistant", content="from backup") + a_chunk(finish="stop") + DONE)
+    assert client.status == 200
+    assert client.body.count(b'"role"') == 1
+    assert client.headers["x-modelpool-target"] == "backup"
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ("cut", Outcome.BROKEN),
+        ("end", Outcome.BROKEN),
+        ("stall", Outcome.STALLED),
+        ("malformed", Outcome.BROKEN),
+        ("oversized", Outcome.BROKEN),
+    ],
+)
+def test_after_the_first_content_a_fault_is_an_error_event_and_never_a_clean_end(fault: str, outcome: Outcome) -> None:
+    bench = Bench(two())
+    client = started(bench)
+    attempt = bench.upstream.last
+    attempt.data(ROLE + a_chunk("half an ans"))
+    match fault:
+        case "cut":
+            attempt.data(b'data: {"choices":[{"delta":{"con')
+            attempt.error("cut")
+        case "end":
+            attempt.end()
+        case "stall":
+            bench.clock.advance(120)
+        case "malformed":
+            attempt.data(b"data: {nonsense\n\n")
+        case "oversized":
+            attempt.data(b"data: " + b"x" * 1_100_000)
+    assert client.end == "failed"
+    assert b"[DONE]" not in client.body
+    last = client.body.removeprefix(ROLE + a_chunk("half an ans"))
+    error = orjson.loads(last.removeprefix(b"data: "))["error"]
+    assert error["code"] in ("upstream_error", "upstream_timeout")
+    assert bench.upstream.asked == ["primary"]
+    assert bench.records[0].outcome is outcome
+    assert bench.nothing_is_held()
+
+
+def test_a_providers_own_error_event_in_the_middle_is_passed_on_and_ends_the_stream() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    event = b'data: {"error":{"message":"overloaded","code":"x"}}\n\n'
+    bench.upstream.last.data(ROLE + a_chunk("half") + event)
+    assert client.body.endswith(event)
+    assert client.body.count(b'"error"') == 1
+    assert client.end == "failed"
+
+
+def test_comments_are_no_tokens_and_do_not_hold_off_the_deadlines() -> None:
+    bench = Bench(two())
+    started(bench)
+    for _ in range(12):
+        bench.clock.advance(10)
+        if not bench.upstream.attempts[0].cancelled:
+            bench.upstream.attempts[0].data(b": ping\n\n")
+    assert bench.upstream.asked == ["primary", "backup"]
+
+
+def test_after_the_commit_tokens_hold_off_the_idle_deadline_and_comments_do_not() -> None:
+    bench = Bench(a_snapshot(None, [a_provider(timeouts={"idle": 5_000})]))
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("a"))
+    for _ in range(5):
+        bench.clock.advance(4)
+        bench.upstream.last.data(a_chunk("b"))
+    assert client.end is None
+    bench.clock.advance(4)
+    bench.upstream.last.data(b": ping\n\n")
+    bench.clock.advance(1)
+    assert client.end == "failed"
+
+
+def test_the_total_of_a_stream_ends_at_its_commit() -> None:
+    bench = Bench(two(total=10_000))
+    client = started(bench)
+    bench.clock.advance(9)
+    bench.upstream.last.data(ROLE + a_chunk("a"))
+    bench.clock.advance(100)
+    assert client.end is None
+
+
+def test_a_finish_without_done_is_completed_after_two_seconds() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("hi") + a_chunk(finish="stop"))
+    bench.clock.advance(1.9)
+    assert client.end is None
+    bench.clock.advance(0.2)
+    assert client.end == "finished"
+    assert client.body.endswith(DONE)
+
+
+@pytest.mark.parametrize("how", ["end", "cut"])
+def test_a_finish_without_done_is_completed_at_once_by_the_end_of_the_body(how: str) -> None:
+    bench = Bench(two())
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("hi") + a_chunk(finish="stop"))
+    if how == "end":
+        bench.upstream.last.end()
+    else:
+        bench.upstream.last.error("cut")
+    assert client.end == "finished"
+    assert client.body.endswith(DONE)
+    assert bench.nothing_is_held()
+
+
+def test_usage_after_the_finish_still_comes_through() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}}\n\n'
+    bench.upstream.last.data(ROLE + a_chunk("hi") + a_chunk(finish="stop"))
+    bench.upstream.last.data(usage + DONE)
+    assert client.body.endswith(usage + DONE)
+    assert (bench.records[0].usage.input_tokens, bench.records[0].usage.output_tokens) == (7, 2)
+
+
+def test_a_complete_answer_without_content_is_an_answer() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk(finish="stop") + DONE)
+    assert (client.status, client.end) == (200, "finished")
+    assert bench.upstream.asked == ["primary"]
+
+
+def test_the_requested_model_is_written_into_every_chunk_where_the_pool_says_so() -> None:
+    bench = Bench(two(response_model="Requested"))
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("hi") + a_chunk(finish="stop") + DONE)
+    models = [orjson.loads(line[6:])["model"] for line in client.body.split(b"\n\n")[:-2]]
+    assert models == ["chat", "chat", "chat"]
+
+
+def test_a_slow_client_stops_the_provider_and_is_not_taken_for_its_silence() -> None:
+    bench = Bench(a_snapshot(None, [a_provider(timeouts={"idle": 5_000})]))
+    client = started(bench, downstream=HeldDownstream(room=10))
+    bench.upstream.last.data(ROLE + a_chunk("a"))
+    assert bench.upstream.last.paused
+    bench.clock.advance(60)
+    assert client.end is None
+    assert client.on_writable is not None
+    client.on_writable()
+    assert not bench.upstream.last.paused
+    bench.clock.advance(5)
+    assert client.end == "failed"
+
+
+@pytest.mark.parametrize("phase", ["before the head", "before the first token", "in the middle", "after the end"])
+def test_a_client_that_leaves_takes_its_provider_along_in_every_phase(phase: str) -> None:
+    bench = Bench(two())
+    client = bench.ask(stream=True)
+    if phase != "before the head":
+        bench.upstream.last.head(200, SSE)
+        bench.upstream.last.data(ROLE)
+    if phase in ("in the middle", "after the end"):
+        bench.upstream.last.data(a_chunk("hi"))
+    if phase == "after the end":
+        bench.upstream.last.data(a_chunk(finish="stop") + DONE)
+        bench.upstream.last.end()
+    client.leave()
+    client.leave()
+    assert bench.nothing_is_held()
+    assert bench.upstream.asked == ["primary"]
+    assert len(bench.records) == 1
+    assert bench.records[0].outcome is (Outcome.OK if phase == "after the end" else Outcome.CANCELLED)
+
+
+def test_nobody_is_blamed_for_a_client_that_leaves() -> None:
+    bench = Bench(two())
+    for _ in range(50):
+        client = started(bench)
+        client.leave()
+    assert bench.upstream.asked == ["primary"] * 50
+
+
+def test_at_the_end_of_the_grace_period_a_stream_ends_visibly_and_the_rest_is_refused() -> None:
+    bench = Bench(two())
+    streaming, waiting = started(bench), bench.ask()
+    bench.upstream.attempts[0].data(ROLE + a_chunk("half"))
+    for client in (streaming, waiting):
+        assert client.on_drain_deadline is not None
+        client.on_drain_deadline()
+    assert streaming.end == "failed"
+    assert b'"code":"draining"' in streaming.body.replace(b" ", b"")
+    assert (waiting.status, waiting.error_code) == (503, "draining")
+    assert bench.nothing_is_held()
+
+
+def test_a_preamble_without_an_end_is_not_held_for_ever() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    for _ in range(70):
+        bench.upstream.last.data(b": " + b"x" * 1000 + b"\n\n")
+    assert client.status == 200
+
+
+def test_a_provider_that_answers_a_stream_with_one_whole_body_is_passed_on_as_it_is() -> None:
+    bench = Bench(two())
+    client = bench.ask(stream=True)
+    bench.upstream.last.answer()
+    assert (client.status, client.headers["content-type"]) == (200, "application/json")
+
+
+def an_event(kind: str, **fields: Any) -> bytes:
+    """One event of the Responses API."""
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind, **fields}))
+
+
+def test_an_error_event_of_the_responses_api_is_in_its_own_terms() -> None:
+    bench = Bench(two())
+    client = bench.ask({"model": "chat", "input": "hi", "stream": True}, path="/v1/responses")
+    attempt = bench.upstream.last
+    attempt.head(200, SSE)
+    attempt.data(an_event("response.created", response={"id": "r"}))
+    assert client.status is None
+    attempt.data(an_event("response.output_text.delta", delta="a"))
+    assert client.status == 200
+    attempt.error("cut")
+    assert b"event: error\n" in client.body
+    assert b"event: response.failed\n" in client.body
+    assert client.end == "failed"
