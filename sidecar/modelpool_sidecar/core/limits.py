@@ -1,0 +1,162 @@
+"""Whether a limit admits one more request, and what an admitted request holds until it is over (B8 to B13).
+
+Theory of Gcra, the generic cell rate algorithm: a bucket is one number, the moment at which everything that was
+admitted will have drained away at the limit's rate. A request moves it by one interval (`per` / `max`). It is admitted
+while the moment is less than `burst` intervals away, so in any stretch of time no more pass than burst + time * max /
+per, and none of it depends on where a window starts. The moment is kept in whole microseconds multiplied by `max`:
+intervals are whole numbers there, so nothing drifts however long the process lives.
+
+A limit is asked with `wait` and then taken, in one step without a pause between, so looking never consumes (B3).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+_MICROSECONDS = 1_000_000
+
+FULL_RETRY_AFTER = 1.0
+"""Seconds. When a running request will end is not known: somebody who waits for a place is told to ask again soon."""
+
+
+class Gcra:
+    """One bucket of requests: at most `maximum` each `per` seconds, `burst` of them at once."""
+
+    __slots__ = ("_burst", "_drained", "_maximum", "_per")
+
+    def __init__(self, maximum: int, per: float, burst: int) -> None:
+        self._maximum = maximum
+        self._per = round(per * _MICROSECONDS)
+        self._burst = burst
+        self._drained: int | None = None  # microseconds * maximum; None: nothing was ever admitted
+
+    def __repr__(self) -> str:
+        return f"<Gcra {self._maximum} per {self._per / _MICROSECONDS:g} s, burst {self._burst}>"
+
+    def wait(self, now: float) -> float:
+        """Seconds until one more request would be admitted; 0 = now. Looking consumes nothing."""
+        over = self._level(now) + self._per - self._burst * self._per
+        return 0.0 if over <= 0 else -(-over // self._maximum) / _MICROSECONDS
+
+    def take(self, now: float) -> None:
+        """One more request: the caller has seen that `wait` is 0."""
+        self._drained = self._scaled(now) + self._level(now) + self._per
+
+    def give_back(self, now: float) -> None:
+        """One request that reached nobody: its unit may be used again, and never more than the burst is free."""
+        self._drained = self._scaled(now) + max(0, self._level(now) - self._per)
+
+    def resize(self, maximum: int, per: float, burst: int, now: float) -> None:
+        """Another shape: the used share of the burst stays what it is, nothing is refilled (B8)."""
+        level, old = self._level(now), self._burst * self._per
+        self._maximum, self._per, self._burst = maximum, round(per * _MICROSECONDS), burst
+        # Rounded up: a change can never let through what the old shape would not have.
+        self._drained = self._scaled(now) - (-level * burst * self._per // old)
+
+    def remaining(self, now: float) -> int:
+        """How many requests would be admitted at once now."""
+        return max(0, (self._burst * self._per - self._level(now)) // self._per)
+
+    def reset(self, now: float) -> float:
+        """Seconds until the whole burst is free again, if nobody asks."""
+        return self._level(now) / self._maximum / _MICROSECONDS
+
+    def _scaled(self, now: float) -> int:
+        return round(now * _MICROSECONDS) * self._maximum
+
+    def _level(self, now: float) -> int:
+        return 0 if self._drained is None else max(0, self._drained - self._scaled(now))
+
+
+class InFlight:
+    """How many requests of one pool run at the moment. Counted with and without a limit: one may be set on reload."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __repr__(self) -> str:
+        return f"<InFlight {self.count}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a client is told of its tightest limit: its size, how many are left, seconds until it is whole again."""
+
+    max: int
+    remaining: int
+    reset: float
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """As the OpenAI API names and writes them."""
+        return (
+            ("x-ratelimit-limit-requests", str(self.max)),
+            ("x-ratelimit-remaining-requests", str(self.remaining)),
+            ("x-ratelimit-reset-requests", duration(self.reset)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """Refused. `limit`: its name, or `concurrency`. `retry_after`: the earliest moment at which it would be open."""
+
+    limit: str
+    retry_after: float
+    max: int
+    kind: Literal["requests", "concurrency"]
+    told: Told | None = None
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """x-ratelimit-*; empty where the pool has no limit on requests."""
+        return self.told.headers if self.told else ()
+
+
+class Permit:
+    """One admitted request's share of the limits, held to the end of its answer. Letting go twice is fine (B11)."""
+
+    __slots__ = ("_buckets", "_held", "_in_flight", "_told")
+
+    def __init__(self, in_flight: InFlight, buckets: Sequence[Gcra], told: Told | None) -> None:
+        """The caller has taken from every bucket; the place in flight is taken here and freed by `release`."""
+        in_flight.count += 1
+        self._in_flight = in_flight
+        self._buckets = buckets
+        self._told = told
+        self._held = True
+
+    def __repr__(self) -> str:
+        return f"<Permit: {'held' if self._held else 'released'}>"
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """x-ratelimit-* of the tightest limit, as it was right after this request; empty where there is none."""
+        return self._told.headers if self._told else ()
+
+    def release(self) -> None:
+        """The request is over: its place is free."""
+        if self._held:
+            self._held = False
+            self._in_flight.count -= 1
+
+    def refund(self, now: float) -> None:
+        """The request is over and nothing reached a provider: it is as if it had not been (B10)."""
+        self.release()
+        buckets, self._buckets = self._buckets, ()
+        for bucket in buckets:
+            bucket.give_back(now)
+
+
+def duration(seconds: float) -> str:
+    """As the OpenAI API writes it: `120ms`, `1s`, `6m0s`, `1h0m0s`; rounded up."""
+    if seconds < 1:
+        milliseconds = math.ceil(round(seconds * 1000, 3))
+        return f"{milliseconds}ms" if 0 < milliseconds < 1000 else f"{milliseconds // 1000}s"
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -1,0 +1,255 @@
+"""What survives a reload: the limits' buckets, the targets' health, the retry budgets, what is in flight (B48).
+
+Everything is found by identity: a target by provider, base URL, model and credential, a limit by its level and name, a
+budget and the requests in flight by the pool. A reload changes shapes and thresholds under them; only what no snapshot
+mentions any more is forgotten. A permit or ticket that outlives what it came from speaks to nobody, which is harmless.
+"""
+
+from typing import Any
+
+from modelpool_sidecar.core.budget import RetryBudget
+from modelpool_sidecar.core.health import Health
+from modelpool_sidecar.core.limits import FULL_RETRY_AFTER, Gcra, InFlight, Limited, Permit, Told
+from modelpool_sidecar.core.snapshot import ClosedPool, LimitKey, Pool, RequestLimit, Snapshot, Target, TargetKey
+
+
+class State:
+    """One per process. `sidecars` (how many share a Divided limit, B13) may be set at any time."""
+
+    def __init__(self, sidecars: int = 1) -> None:
+        self._sidecars = max(1, sidecars)
+        self._buckets: dict[LimitKey, Gcra] = {}
+        self._in_flight: dict[str, InFlight] = {}
+        self._health: dict[TargetKey, Health] = {}
+        self._budgets: dict[str, RetryBudget] = {}
+        self._open: dict[str, int] = {}
+        self._unsupported: set[tuple[TargetKey, str]] = set()
+        self._last_resort: set[str] = set()
+
+    def __repr__(self) -> str:
+        running = sum(pool.count for pool in self._in_flight.values())
+        return f"<State: {len(self._health)} targets, {len(self._buckets)} limits, {running} requests in flight>"
+
+    @property
+    def sidecars(self) -> int:
+        """How many sidecars divide the Divided limits among them, this one included."""
+        return self._sidecars
+
+    @sidecars.setter
+    def sidecars(self, count: int) -> None:
+        """The shares change at once; buckets take their new shape when they are next looked at."""
+        self._sidecars = max(1, count)
+
+    def admit(self, pool: Pool, now: float) -> Permit | Limited:
+        """One request: all limits of the pool in one step, or none of them (B9)."""
+        buckets = self._fitted(pool, now)
+        refused = self._refusal(pool, buckets, now)
+        if refused is not None:
+            return refused
+        for bucket in buckets:
+            bucket.take(now)
+        return Permit(self._running(pool), buckets, self._tightest(pool, buckets, now))
+
+    def would_allow(self, pool: Pool, now: float) -> bool:
+        """Whether `admit` would; looking never consumes (B3)."""
+        return self._refusal(pool, self._fitted(pool, now), now) is None
+
+    def in_flight(self, pool: Pool) -> int:
+        """How many requests of the pool run at the moment."""
+        found = self._in_flight.get(pool.name)
+        return found.count if found else 0
+
+    def health(self, target: Target) -> Health:
+        """The health of a target, shared by all pools that use it. A new identity serves at once (B36)."""
+        found = self._health.get(target.key)
+        if found is None:
+            found = self._health[target.key] = _fresh(target)
+        return found
+
+    def budget(self, pool: Pool) -> RetryBudget:
+        """The pool's retry budget, with the percentages of this snapshot."""
+        percent, per_second = pool.fallback.budget_percent, pool.fallback.budget_per_second
+        found = self._budgets.get(pool.name)
+        if found is None:
+            found = self._budgets[pool.name] = RetryBudget(percent, per_second)
+        found.percent, found.per_second = percent, per_second
+        return found
+
+    def open_count(self, provider: str) -> int:
+        """Attempts in flight at a provider; `connections.maxOpen` is compared with it."""
+        return self._open.get(provider, 0)
+
+    def opened(self, provider: str) -> None:
+        """An attempt begins."""
+        self._open[provider] = self._open.get(provider, 0) + 1
+
+    def closed(self, provider: str) -> None:
+        """An attempt is over."""
+        left = self._open.pop(provider, 0) - 1
+        if left > 0:
+            self._open[provider] = left
+
+    def enter_last_resort(self, pool: str) -> bool:
+        """Take the pool's one place for an attempt while everything cools (B37); False if somebody has it."""
+        if pool in self._last_resort:
+            return False
+        self._last_resort.add(pool)
+        return True
+
+    def leave_last_resort(self, pool: str) -> None:
+        """That attempt is over. Twice is fine."""
+        self._last_resort.discard(pool)
+
+    def unsupported(self, key: TargetKey, operation: str) -> bool:
+        """Whether the target has said that it does not know this operation."""
+        return (key, operation) in self._unsupported
+
+    def mark_unsupported(self, key: TargetKey, operation: str) -> None:
+        """It has said so; believed until the next reload."""
+        self._unsupported.add((key, operation))
+
+    def enter_last_resort(self, pool: str) -> bool:
+        """Take the one place of a pool of which every target cools; False where somebody has it (B37)."""
+        if pool in self._last_resort:
+            return False
+        self._last_resort.add(pool)
+        return True
+
+    def leave_last_resort(self, pool: str) -> None:
+        """The attempt that had the place is over."""
+        self._last_resort.discard(pool)
+
+    def retain(self, snapshot: Snapshot) -> list[tuple[str, ...]]:
+        """Keep what the snapshot mentions, with its settings, and return the keys of what was forgotten.
+
+        A pool that is closed for the moment keeps its buckets: closing and opening again must not refill them.
+        """
+        self._unsupported.clear()
+        pools = [pool for pool in snapshot.pools.values() if isinstance(pool, Pool)]
+        targets = {target.key: target for pool in pools for target in pool.targets.values()}
+        limits = {limit.key for pool in pools for limit in pool.request_limits}
+        shut = {pool.name for pool in snapshot.pools.values() if isinstance(pool, ClosedPool)}
+        forgotten: list[tuple[str, ...]] = []
+        for key in [key for key in self._health if key not in targets]:
+            del self._health[key]
+            forgotten.append(key)
+        for limit in [key for key in self._buckets if key not in limits and key[1] not in shut]:
+            del self._buckets[limit]
+            forgotten.append(limit)
+        for name in [name for name in {**self._in_flight, **self._budgets} if name not in snapshot.pools]:
+            self._in_flight.pop(name, None)
+            self._budgets.pop(name, None)
+            forgotten.append(("pool", name))
+        for key, health in self._health.items():
+            health.settings = targets[key].provider.health
+        return forgotten
+
+    def describe(self, snapshot: Snapshot, now: float) -> dict[str, Any]:
+        """For `/-/state`: what a person asks first, in plain values. Looking makes nothing."""
+        return {
+            "digest": snapshot.digest,
+            "namespace": snapshot.namespace,
+            "sidecars": self._sidecars,
+            "pools": [self._describe_pool(pool, now) for pool in snapshot.pools.values()],
+            "providers": [
+                {"name": name, "open": self.open_count(name), "maxOpen": provider.max_open, "drained": provider.drained}
+                for name, provider in snapshot.providers.items()
+            ],
+        }
+
+    def _describe_pool(self, pool: Pool | ClosedPool, now: float) -> dict[str, Any]:
+        if isinstance(pool, ClosedPool):
+            return {"name": pool.name, "models": list(pool.models), "closed": pool.code, "message": pool.message}
+        budget = self._budgets.get(pool.name) or RetryBudget(
+            pool.fallback.budget_percent, pool.fallback.budget_per_second
+        )
+        return {
+            "name": pool.name,
+            "models": list(pool.models),
+            "closed": None,
+            "digest": pool.digest,
+            "inFlight": self.in_flight(pool),
+            "concurrency": self._concurrency(pool),
+            "retriesLeft": budget.remaining(now),
+            "limits": [self._describe_limit(limit, now) for limit in pool.request_limits],
+            "targets": [self._describe_target(target, now) for target in pool.targets.values()],
+        }
+
+    def _describe_limit(self, limit: RequestLimit, now: float) -> dict[str, Any]:
+        bucket = self._buckets.get(limit.key) or Gcra(*self._shape(limit))
+        return {
+            "name": limit.name,
+            "max": self._share(limit),
+            "per": limit.per,
+            "remaining": bucket.remaining(now),
+            "reset": round(bucket.reset(now), 3),
+        }
+
+    def _describe_target(self, target: Target, now: float) -> dict[str, Any]:
+        health = self._health.get(target.key) or _fresh(target)
+        return {
+            "name": target.name,
+            "provider": target.provider.name,
+            "model": target.model,
+            "priority": target.priority,
+            "weight": target.weight,
+            "drained": target.provider.drained,
+            **health.describe(now),
+            "unsupported": sorted(operation for key, operation in self._unsupported if key == target.key),
+        }
+
+    def _refusal(self, pool: Pool, buckets: tuple[Gcra, ...], now: float) -> Limited | None:
+        """The refusal that lasts longest: only after it would every limit be open."""
+        longest, worst = 0.0, None
+        for limit, bucket in zip(pool.request_limits, buckets, strict=True):
+            wait = bucket.wait(now)
+            if wait > longest:
+                told = Told(self._share(limit), bucket.remaining(now), bucket.reset(now))
+                longest, worst = wait, Limited(limit.name, wait, told.max, "requests", told)
+        places = self._concurrency(pool)
+        if places is not None and self.in_flight(pool) >= places and longest < FULL_RETRY_AFTER:
+            told_anyway = self._tightest(pool, buckets, now)
+            return Limited("concurrency", FULL_RETRY_AFTER, places, "concurrency", told_anyway)
+        return worst
+
+    def _tightest(self, pool: Pool, buckets: tuple[Gcra, ...], now: float) -> Told | None:
+        """The limit with the fewest requests left; of equals the one that takes longest to be whole again."""
+        told = [
+            Told(self._share(limit), bucket.remaining(now), bucket.reset(now))
+            for limit, bucket in zip(pool.request_limits, buckets, strict=True)
+        ]
+        return min(told, key=lambda limit: (limit.remaining, -limit.reset), default=None)
+
+    def _fitted(self, pool: Pool, now: float) -> tuple[Gcra, ...]:
+        """The buckets of a pool in the order of its limits, each in the shape that is in force."""
+        return tuple(self._bucket(limit, now) for limit in pool.request_limits)
+
+    def _bucket(self, limit: RequestLimit, now: float) -> Gcra:
+        shape = self._shape(limit)
+        found = self._buckets.get(limit.key)
+        if found is None:
+            found = self._buckets[limit.key] = Gcra(*shape)
+        else:
+            found.resize(*shape, now)
+        return found
+
+    def _running(self, pool: Pool) -> InFlight:
+        return self._in_flight.setdefault(pool.name, InFlight())
+
+    def _concurrency(self, pool: Pool) -> int | None:
+        """This sidecar's part of the pool's concurrency: at least 1, or the pool would never answer here."""
+        return None if pool.concurrency is None else max(1, pool.concurrency // self._sidecars)
+
+    def _share(self, limit: RequestLimit) -> int:
+        """What a client is told of `max`: this sidecar's part of it."""
+        return max(1, limit.max // self._sidecars) if limit.divided else limit.max
+
+    def _shape(self, limit: RequestLimit) -> tuple[int, float, int]:
+        """max, per, burst. max / n per second is max per n seconds: so an uneven division loses nothing."""
+        if not limit.divided:
+            return limit.max, limit.per, limit.burst
+        return limit.max, limit.per * self._sidecars, max(1, limit.burst // self._sidecars)
+
+
+def _fresh(target: Target) -> Health:
+    return Health(target.provider.health, f"{target.provider.name}/{target.model or '*'}")
