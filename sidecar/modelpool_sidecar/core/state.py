@@ -89,17 +89,6 @@ class State:
         if left > 0:
             self._open[provider] = left
 
-    def enter_last_resort(self, pool: str) -> bool:
-        """Take the pool's one place for an attempt while everything cools (B37); False if somebody has it."""
-        if pool in self._last_resort:
-            return False
-        self._last_resort.add(pool)
-        return True
-
-    def leave_last_resort(self, pool: str) -> None:
-        """That attempt is over. Twice is fine."""
-        self._last_resort.discard(pool)
-
     def unsupported(self, key: TargetKey, operation: str) -> bool:
         """Whether the target has said that it does not know this operation."""
         return (key, operation) in self._unsupported
