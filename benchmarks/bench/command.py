@@ -2,13 +2,16 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import NoReturn
 
 from bench import machine, rivals
 from bench.loads import Bench, LoadError
@@ -19,15 +22,16 @@ from bench.starting import StartError
 from bench.tools import BuildError, build
 
 QUICK = Plan(rounds=1, seconds=0.5)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOT_MEASURED, WRONG_ANSWERS, INTERRUPTED = 2, 1, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """0 = every answer was whole and the right one, whatever it cost; 1 = one was not; 2 = it could not be measured."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        found = _measure(_plan(options), options.only)
+        with _interruptible():
+            found = _measure(_plan(options), options.only)
     except KeyboardInterrupt:
         say("stopped; nothing is left running")
         return INTERRUPTED
@@ -88,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="one short round: does everything work?")
     parser.add_argument("--only", metavar="NAMES", help=f"comma-separated, of: {names}")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="what is printed")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the JSON into this file as well")
+    parser.add_argument("--json", type=_file, metavar="FILE", help="write the JSON into this file as well")
     return parser
 
 
@@ -98,6 +102,14 @@ def _rounds(text: str) -> int:
 
 def _seconds(text: str) -> float:
     return _between(text, 0.1, 60)
+
+
+def _file(text: str) -> Path:
+    """A file that can be written: better told now than after five minutes."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"a file that can be written, not {text!r}")
+    return path
 
 
 def _between(text: str, least: float, most: float) -> float:
@@ -110,7 +122,21 @@ def _between(text: str, least: float, most: float) -> float:
     return value
 
 
-def _interrupt(number: int, frame: FrameType | None) -> Any:
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the block in the same way."""
+    before = [(number, signal.signal(number, _interrupt)) for number in _SIGNALS]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """The first one unwinds everything; a second must not interrupt that and leave processes behind."""
+    for one in _SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

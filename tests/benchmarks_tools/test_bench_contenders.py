@@ -56,7 +56,9 @@ def test_an_unknown_contender_is_refused_by_name(only: str, capsys: pytest.Captu
     assert "there is modelpool, modelpool-traced, nginx" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--seconds", "none"], ["--seconds", "0"], ["-o", "yaml"]])
+@pytest.mark.parametrize(
+    "arguments", [["--rounds", "0"], ["--seconds", "none"], ["--seconds", "0"], ["-o", "yaml"], ["--json", "no/such/x"]]
+)
 def test_a_bad_option_ends_the_command_before_anything_starts(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(arguments)

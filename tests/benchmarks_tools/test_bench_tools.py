@@ -309,7 +309,8 @@ def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         build(tmp_path)
 
 
-def test_an_interrupted_run_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing_behind(number: signal.Signals) -> None:
     command = [sys.executable, str(SOURCES / "run.py"), "--only", "nginx", "--rounds", "1", "--seconds", "60"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         assert run.stderr is not None
@@ -317,7 +318,7 @@ def test_an_interrupted_run_leaves_nothing_behind() -> None:
             pass
         while len(started := procfs.tree(run.pid)) < 3:
             assert run.poll() is None
-        run.send_signal(signal.SIGTERM)
+        run.send_signal(number)
         rest = run.stderr.read()
     assert (run.returncode, rest.strip()) == (130, "stopped; nothing is left running")
     assert [pid for pid in started if Path(f"/proc/{pid}/stat").exists()] == []
