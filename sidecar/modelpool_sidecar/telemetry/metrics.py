@@ -99,7 +99,7 @@ class _Family(Generic[_Child]):
     """One metric with its children by label values."""
 
     def __init__(self, metric: _Child) -> None:
-        self._metric = metric
+        self._metric: _Child = metric
         self._children: dict[tuple[str, ...], _Child] = {}
 
     def of(self, values: tuple[str, ...]) -> _Child:

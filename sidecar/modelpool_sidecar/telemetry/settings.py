@@ -62,8 +62,7 @@ def read(env: Mapping[str, str]) -> Read:
     if not _wanted(env, problems):
         return Read(None, tuple(problems))
     endpoint = _endpoint(env)
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_http(endpoint):
         problems.append(f"the OTLP endpoint {endpoint!r} is not an http or https URL: no traces are exported")
         return Read(None, tuple(problems))
     protocol = _otlp(env, "PROTOCOL") or "http/protobuf"
@@ -125,6 +124,14 @@ def _endpoint(env: Mapping[str, str]) -> str:
     own = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip()
     base = env.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
     return own or (f"{base.rstrip('/')}/v1/traces" if base else "")
+
+
+def _is_http(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _sampler(env: Mapping[str, str], problems: list[str]) -> tuple[str, float]:

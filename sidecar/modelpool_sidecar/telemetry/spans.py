@@ -50,7 +50,7 @@ def server_error(record: Record) -> str | None:
         return None
     if record.status >= 500:
         return record.refusal or str(record.status)
-    return _broken_off(record)
+    return _broken_off(record) if record.status < 400 else None
 
 
 def chat_error(record: Record) -> str | None:

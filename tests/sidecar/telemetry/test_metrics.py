@@ -1,0 +1,193 @@
+"""What /metrics shows, and what it never does."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.core.record import Usage
+from modelpool_sidecar.telemetry import logline, names, service
+from modelpool_sidecar.telemetry.metrics import TargetState
+from telemetry_records import attempt, record, refused
+
+DOCS = Path(__file__).parents[3] / "docs" / "telemetry.md"
+
+
+@pytest.fixture
+def telemetry():
+    return service.build({})
+
+
+def end(telemetry, told):
+    telemetry.request("POST", told.route, told.operation, told.requested_model, told.stream, (), told.started).end(told)
+
+
+def value(telemetry, name, **labels):
+    """The sample's value; None where there is no such sample."""
+    return telemetry.metrics.registry.get_sample_value(name, labels)
+
+
+def test_a_request_is_counted_by_what_became_of_it(telemetry):
+    end(telemetry, record())
+    end(telemetry, record())
+    labels = {"pool": "chat", "target": "primary", "operation": "chat"}
+    assert value(telemetry, "modelpool_requests_total", **labels, status="2xx", outcome="Ok", refusal="") == 2
+    assert (
+        value(telemetry, "modelpool_request_duration_seconds_count", pool="chat", operation="chat", stream="false") == 2
+    )
+    assert (
+        value(telemetry, "modelpool_request_duration_seconds_sum", pool="chat", operation="chat", stream="false") == 3
+    )
+
+
+def test_a_model_that_nobody_knows_is_unknown_and_its_name_no_label(telemetry):
+    end(telemetry, refused(requested_model="whatever-a-client-types", operation="steal"))
+    assert (
+        value(
+            telemetry,
+            "modelpool_requests_total",
+            pool="unknown",
+            target="",
+            operation="other",
+            status="4xx",
+            outcome="",
+            refusal="model_not_found",
+        )
+        == 1
+    )
+    assert b"whatever" not in telemetry.metrics_text()
+    assert b"steal" not in telemetry.metrics_text()
+
+
+@pytest.mark.parametrize(("status", "shown"), [(204, "2xx"), (429, "4xx"), (599, "5xx"), (0, "none"), (777, "none")])
+def test_statuses_are_classes(telemetry, status, shown):
+    end(telemetry, refused(status=status, refusal="a code of nobody"))
+    labels = {"pool": "unknown", "target": "", "operation": "chat", "outcome": "", "refusal": ""}
+    assert value(telemetry, "modelpool_requests_total", **labels, status=shown) == 1
+
+
+def test_attempts_fallbacks_and_retries_are_counted_by_their_cause(telemetry):
+    end(
+        telemetry,
+        record(
+            target="secondary",
+            attempts=(
+                attempt(1, outcome=Outcome.FAILED, status=500),
+                attempt(2, outcome=Outcome.UNREACHABLE, status=None, same_target=True),
+                attempt(3, target="secondary", provider="other"),
+            ),
+        ),
+    )
+    primary = {"pool": "chat", "target": "primary"}
+    assert value(telemetry, "modelpool_attempts_total", **primary, provider="openai", outcome="Failed") == 1
+    assert value(telemetry, "modelpool_attempts_total", **primary, provider="openai", outcome="Unreachable") == 1
+    assert (
+        value(telemetry, "modelpool_attempts_total", pool="chat", target="secondary", provider="other", outcome="Ok")
+        == 1
+    )
+    assert value(telemetry, "modelpool_retries_total", **primary, outcome="Failed") == 1
+    assert value(telemetry, "modelpool_fallbacks_total", **primary, outcome="Unreachable") == 1
+    assert value(telemetry, "modelpool_fallbacks_total", **primary, outcome="Failed") is None
+
+
+def test_tokens_are_counted_as_told_and_not_where_nothing_was_told(telemetry):
+    end(telemetry, record(usage=Usage(10, 20, 3, None)))
+    end(telemetry, record(usage=Usage(1, 0, None, None)))
+    labels = {"pool": "chat", "target": "primary"}
+    assert value(telemetry, "modelpool_tokens_total", **labels, type="input") == 11
+    assert value(telemetry, "modelpool_tokens_total", **labels, type="output") == 20
+    assert value(telemetry, "modelpool_tokens_total", **labels, type="cached") == 3
+    assert value(telemetry, "modelpool_tokens_total", **labels, type="reasoning") is None
+
+
+def test_the_first_token_of_streams_is_measured(telemetry):
+    end(telemetry, record(stream=True, first_token=0.3))
+    end(telemetry, record())
+    labels = {"pool": "chat", "target": "primary"}
+    assert value(telemetry, "modelpool_time_to_first_token_seconds_count", **labels) == 1
+    assert value(telemetry, "modelpool_time_to_first_token_seconds_bucket", **labels, le="0.25") == 0
+    assert value(telemetry, "modelpool_time_to_first_token_seconds_bucket", **labels, le="0.5") == 1
+
+
+def test_reloads_are_counted_and_the_config_in_force_is_named(telemetry):
+    assert value(telemetry, "modelpool_config_reloads_total", result="invalid") == 0
+    assert value(telemetry, "modelpool_config_info", digest="sha256:a") is None
+    telemetry.config_reload(True, "sha256:a")
+    telemetry.config_reload(False, "sha256:broken")
+    assert value(telemetry, "modelpool_config_info", digest="sha256:a") == 1
+    telemetry.config_reload(True, "sha256:b")
+    assert value(telemetry, "modelpool_config_info", digest="sha256:a") is None
+    assert value(telemetry, "modelpool_config_info", digest="sha256:b") == 1
+    assert value(telemetry, "modelpool_config_reloads_total", result="ok") == 2
+    assert value(telemetry, "modelpool_config_reloads_total", result="invalid") == 1
+
+
+def test_stances_and_requests_in_flight_are_looked_up_at_the_scrape(telemetry):
+    states = [TargetState("chat", "primary", "openai", "serving")]
+    in_flight = [3]
+    telemetry.observe(lambda: states, lambda: in_flight[0])
+    assert value(telemetry, "modelpool_in_flight") == 3
+    labels = {"pool": "chat", "target": "primary", "provider": "openai"}
+    assert [value(telemetry, "modelpool_target_stance", **labels, stance=name) for name in names.STANCES] == [1, 0, 0]
+    states[0] = TargetState("chat", "primary", "openai", "cooling")
+    in_flight[0] = 0
+    assert value(telemetry, "modelpool_in_flight") == 0
+    assert [value(telemetry, "modelpool_target_stance", **labels, stance=name) for name in names.STANCES] == [0, 1, 0]
+    states.clear()
+    assert value(telemetry, "modelpool_target_stance", **labels, stance="cooling") is None
+
+
+def full(telemetry):
+    """Everything that can be shown, shown once."""
+    retried = attempt(2, same_target=True)
+    end(telemetry, record(stream=True, first_token=0.1, attempts=(attempt(), retried, attempt(3))))
+    telemetry.config_reload(True, "sha256:a")
+    telemetry.observe(lambda: [TargetState("chat", "primary", "openai", "serving")], lambda: 1)
+    families = text_string_to_metric_families(telemetry.metrics_text().decode())
+    return {family.name + ("_total" if family.type == "counter" else ""): family for family in families}
+
+
+def test_the_table_of_names_is_what_is_shown(telemetry):
+    shown = {name: family for name, family in full(telemetry).items() if name.startswith("modelpool_")}
+    assert set(shown) == {metric.name for metric in names.METRICS}
+    for metric in names.METRICS:
+        family = shown[metric.name]
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        assert (family.type, labels, family.documentation) == (metric.kind, set(metric.labels), metric.help)
+
+
+def test_the_documentation_has_the_same_table():
+    rows = re.findall(r"^\| `(modelpool_\w+)` \| (\w+) \| (.*?) \|", DOCS.read_text(), re.MULTILINE)
+    assert [(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows] == [
+        (metric.name, metric.kind, metric.labels) for metric in names.METRICS
+    ]
+
+
+def test_the_documentation_has_every_field_of_the_log_line():
+    section = DOCS.read_text().partition("## The log line")[2]
+    rows = [cell for cell in re.findall(r"^\| (.*?) \|", section, re.MULTILINE) if "`" in cell]
+    assert [name for cell in rows for name in re.findall(r"`(\w+)`", cell)] == list(logline.FIELDS)
+
+
+def test_the_documentation_has_every_attribute_of_a_span():
+    text = DOCS.read_text()
+    ours = [name for key, name in vars(names).items() if key.isupper() and isinstance(name, str) and "." in name]
+    attributes = [name for name in ours if not name.startswith(("http://", "https://")) and name != names.SCOPE]
+    assert attributes
+    assert not [name for name in attributes if f"`{name}`" not in text]
+
+
+def test_the_process_is_measured_and_nothing_is_said_about_when_a_counter_began(telemetry):
+    shown = full(telemetry)
+    assert "process_resident_memory_bytes" in shown
+    assert not [name for name in shown if name.endswith("_created")]
+    assert telemetry.content_type.startswith("text/plain; version=0.0.4")
+
+
+def test_two_services_share_no_number(telemetry):
+    other = service.build({})
+    end(telemetry, record())
+    assert b"modelpool_attempts_total{" in telemetry.metrics_text()
+    assert b"modelpool_attempts_total{" not in other.metrics_text()
