@@ -19,7 +19,7 @@ def chosen(only: str | None) -> list[Contender]:
         return list(CONTENDERS)
     names = {name.strip() for name in only.split(",") if name.strip()}
     known = {contender.name for contender in CONTENDERS}
-    if unknown := names - known or not names:
-        words = ", ".join(sorted(unknown)) if isinstance(unknown, set) else "nothing"
+    if not names or names - known:
+        words = ", ".join(sorted(names - known)) or "nothing"
         raise UnknownContenderError(f"--only names {words}; there is {', '.join(sorted(known))}")
     return [contender for contender in CONTENDERS if contender.name in names]
