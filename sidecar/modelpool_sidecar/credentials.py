@@ -23,7 +23,12 @@ def digest(value: str) -> str:
 
 def digest_of_all(values: Mapping[str, str]) -> str:
     """One digest of all credentials with their names: what a sidecar reports about its keys."""
-    lines = "\n".join(f"{name}={digest(values[name])}" for name in sorted(values))
+    return digest_of_digests({name: digest(value) for name, value in values.items()})
+
+
+def digest_of_digests(digests: Mapping[str, str]) -> str:
+    """The same, where only the digests are at hand."""
+    lines = "\n".join(f"{name}={digests[name]}" for name in sorted(digests))
     return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
 
 

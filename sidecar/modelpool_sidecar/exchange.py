@@ -388,6 +388,7 @@ class Exchange:
             first_token=self._first_token,
             client_retry=request.client_retry,
             config=self._pool.digest.removeprefix("sha256:")[:12],
+            trace_id=self._trace.trace_id,
         )
         self._trace.end(record)
         self._services.on_record(record)

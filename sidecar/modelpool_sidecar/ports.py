@@ -152,6 +152,11 @@ class AttemptTrace(Protocol):
 class RequestTrace(Protocol):
     """The telemetry of one request."""
 
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that it belongs to, ours or the client's; None without either. For the log line."""
+        ...
+
     def attempt(self, number: int, method: str, url: str, host: str, port: int, started: float) -> AttemptTrace:
         """An attempt begins. `url` holds no credential."""
         ...

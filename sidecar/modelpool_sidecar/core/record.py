@@ -68,6 +68,7 @@ class Record:
     first_token: float | None
     client_retry: int
     config: str
+    trace_id: str | None = None
 
     @property
     def pool_label(self) -> str:

@@ -1,0 +1,168 @@
+"""One sidecar, put together: its listeners, its config, its Fake providers; from starting to drained.
+
+Configs come in through `apply`, from the mount in a pod and from manifests on disk under `modelpool run`: the same
+door, the same rules. Nothing here decides about a request.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+
+from modelpool_config.models import Config
+from modelpool_sidecar import credentials as keys
+from modelpool_sidecar.admin import AdminServer
+from modelpool_sidecar.core.record import Record
+from modelpool_sidecar.core.snapshot import compile_config
+from modelpool_sidecar.core.state import State
+from modelpool_sidecar.credentials import MountedCredentials
+from modelpool_sidecar.dialects import openai
+from modelpool_sidecar.exchange import Services
+from modelpool_sidecar.fake import FakeProvider
+from modelpool_sidecar.ports import Timer
+from modelpool_sidecar.proxy import Proxy
+from modelpool_sidecar.server import DataServer
+from modelpool_sidecar.settings import Settings
+from modelpool_sidecar.telemetry.service import TelemetryService
+from modelpool_sidecar.upstream import AiohttpUpstream
+from modelpool_sidecar.view import View
+
+logger = logging.getLogger(__name__)
+
+
+class LoopClock:
+    """ports.Clock over the running event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
+
+    def wall(self) -> float:
+        """Unix time."""
+        return time.time()
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Arrange a call."""
+        return self._loop.call_later(delay, callback)
+
+
+class Sidecar:
+    """The data plane in one event loop. `on_record` hears of every request when it is over.
+
+    Made inside the running loop. `fake_greeting`: what Fake providers answer with, `{name}` and `{model}` filled in.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        telemetry: TelemetryService,
+        on_record: Callable[[Record], None],
+        *,
+        fake_greeting: str | None = None,
+    ) -> None:
+        clock = LoopClock()
+        self._settings, self._telemetry, self._greeting = settings, telemetry, fake_greeting
+        self._credentials = MountedCredentials(clock.now)
+        self._upstream = AiohttpUpstream()
+        self._state = State()
+        self._fakes: dict[str, FakeProvider] = {}
+        self._applying = asyncio.Lock()
+        self._proxy = Proxy(
+            Services(
+                upstream=self._upstream,
+                credentials=self._credentials,
+                clock=clock,
+                rng=random.Random().random,  # noqa: S311 - spreads load, guards nothing
+                state=self._state,
+                telemetry=telemetry,
+                on_record=on_record,
+            )
+        )
+        self._view = View(self._proxy, self._state, self._credentials, telemetry, self._fakes, clock.now)
+        self._server = DataServer(self._proxy.accept, refusal_body=openai.refusal_body)
+        self._admin = AdminServer(self._view)
+        telemetry.observe(self._view.target_states, lambda: self._proxy.in_flight)
+        self.data_port = self.admin_port = self.local_port = 0
+
+    def __repr__(self) -> str:
+        return f"<Sidecar on {self.data_port}: {self._proxy!r}>"
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that were admitted and are not over."""
+        return self._proxy.in_flight
+
+    async def start(self) -> None:
+        """Listen on the three ports. OSError, with a sentence, where one is taken; then nothing is left open."""
+        settings = self._settings
+        try:
+            sockets = await self._server.start(settings.data_hosts, settings.port)
+            self.data_port = int(sockets[0].getsockname()[1])
+            self.admin_port = await self._admin.start_public(settings.admin_host, settings.admin_port)
+            self.local_port = await self._admin.start_local(settings.local_hosts, settings.local_port)
+        except OSError:
+            await self.stop()
+            raise
+
+    async def apply(self, config: Config, credentials: Mapping[str, str], sidecars: int = 1) -> None:
+        """Take over a config and its keys, all in one step between two requests (B46 to B48).
+
+        Raises CannotCompileError, and then everything stays as it was. Equal ones change nothing.
+        """
+        async with self._applying:
+            started = await self._start_fakes(config)
+            try:
+                snapshot = compile_config(
+                    config,
+                    credential_digest=lambda name: keys.digest(credentials[name]) if name in credentials else None,
+                    fake_base_url=lambda name: (self._fakes.get(name) or started[name]).base_url,
+                )
+            except ValueError:
+                await _stop_all(started)
+                raise
+            self._fakes.update(started)
+            scripts = {provider.name: provider.fake for provider in config.providers if provider.fake is not None}
+            for name, script in scripts.items():
+                self._fakes[name].replace(script)
+            self._credentials.replace(credentials)
+            self._state.sidecars = sidecars
+            self._proxy.snapshot = snapshot
+            self._view.config_in_force = config
+            for key in self._state.retain(snapshot):
+                logger.debug("forgotten: %s", key)
+            self._upstream.retain(snapshot.providers.keys())
+            self._telemetry.config_reload(True, snapshot.digest)
+            await _stop_all({name: self._fakes.pop(name) for name in list(self._fakes) if name not in scripts})
+
+    def invalid(self) -> None:
+        """A changed config could not be used; the one in force stays (B47)."""
+        self._telemetry.config_reload(False)
+
+    async def drain(self, grace: float) -> None:
+        """Accept nothing new, let what runs finish within `grace` seconds, end the rest visibly (B51)."""
+        self._view.draining = True
+        await self._server.drain(grace)
+
+    async def stop(self) -> None:
+        """Leave nothing open."""
+        await self._server.close()
+        await self._admin.close()
+        await self._upstream.close()
+        await _stop_all(self._fakes)
+        self._fakes.clear()
+
+    async def _start_fakes(self, config: Config) -> dict[str, FakeProvider]:
+        """Fakes that are new in this config, listening; those that run go on where they are."""
+        started: dict[str, FakeProvider] = {}
+        for provider in config.providers:
+            if provider.fake is not None and provider.name not in self._fakes:
+                fake = FakeProvider(provider.name, provider.fake, greeting=self._greeting)
+                await fake.start()
+                started[provider.name] = fake
+        return started
+
+
+async def _stop_all(fakes: Mapping[str, FakeProvider]) -> None:
+    for fake in fakes.values():
+        await fake.stop()
