@@ -25,6 +25,9 @@ Accepted = Mapping[Key, Provider | ModelPool]
 """The last accepted form of each object. Whoever calls keeps it between two calls."""
 
 
+NOT_FOUND = ("ProviderNotFound", "ResolvedRefs")
+
+
 class Form(StrEnum):
     """Which form of an object is in force."""
 
@@ -207,34 +210,33 @@ class _Compiler:
         problems: list[Problem] = []
         unresolved: list[contract.Unresolved] = []
         for index, target in enumerate(pool.spec.targets):
-            why = self._why_unresolved(target)
+            why = self._why_unresolved(target.provider_ref.name)
             if why is None:
                 targets.append(target)
                 continue
             reason, message = why
             unresolved.append(contract.Unresolved(target=target.name, reason=reason, message=message))
             if reason == "ProviderNotFound":
-                path = ("spec", "targets", index, "providerRef", "name")
-                found = Finding(path, message, reason, "ResolvedRefs")
+                found = Finding(
+                    ("spec", "targets", index, "providerRef", "name"), f"leads nowhere: {message}", *NOT_FOUND
+                )
                 problems.append(found.problem(("ModelPool", self._namespace, pool.metadata.name)))
         left_out = tuple(unresolved)
         if targets:
             return render.pool(pool, models, tuple(targets), left_out), problems, left_out
         return _no_target(pool, models, left_out), problems, left_out
 
-    def _why_unresolved(self, target: Target) -> tuple[str, str] | None:
-        """Reason and message, None where the target can be asked."""
-        name = target.provider_ref.name
-        if name in self._providers:
-            missing = self._keys[name].missing
-            return (missing[0].reason, f"Provider {name}: {missing[0].message}") if missing else None
-        entry = self._judged.get(("Provider", self._namespace, name))
+    def _why_unresolved(self, provider: str) -> tuple[str, str] | None:
+        """Why targets at this Provider are left out, as reason and message; None where it can be asked."""
+        if provider in self._providers:
+            missing = self._keys[provider].missing
+            return (missing[0].reason, f"Provider {provider}: {missing[0].message}") if missing else None
+        entry = self._judged.get(("Provider", self._namespace, provider))
         if entry is not None:
-            return "InvalidSpec", f"Provider {name} is not accepted: {entry.problems[0].message}"
-        known = [key[2] for key in self._judged if key[0] == "Provider"]
-        near = nearest(name, known)
+            return "InvalidSpec", f"Provider {provider} was not accepted: {entry.problems[0].message}"
+        near = nearest(provider, [key[2] for key in self._judged if key[0] == "Provider"])
         hint = f"did you mean {near}?" if near else f"kubectl get mprov -n {self._namespace}"
-        return "ProviderNotFound", f'names the Provider "{name}", which is not in namespace {self._namespace}; {hint}'
+        return "ProviderNotFound", f"there is no Provider {provider} in namespace {self._namespace}; {hint}"
 
     def _provider_verdicts(self, used: set[str]) -> dict[Key, Verdict]:
         verdicts: dict[Key, Verdict] = {}

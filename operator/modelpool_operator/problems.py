@@ -5,6 +5,7 @@ Foreign errors become ours here: pydantic's error list turns into sentences that
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -18,6 +19,9 @@ Path = tuple[str | int, ...]
 
 Key = tuple[str, str, str]
 """What names an object: kind, namespace, name."""
+
+_PLAIN_WORD = re.compile(r"[A-Za-z]{0,24}|[0-9.]{1,10}", re.ASCII)
+"""A slip of the pen, and not a key that was pasted into the wrong field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def field(path: Path) -> str:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, compared without case; None where nothing is near."""
     by_fold = {candidate.lower(): candidate for candidate in known}
-    found = difflib.get_close_matches(word.lower(), by_fold, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word.lower(), by_fold, n=1, cutoff=0.65)
     return by_fold[found[0]] if found else None
 
 
@@ -68,6 +72,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Pa
     """Each of pydantic's errors as the path of the field and our sentence about it."""
     for item in error.errors(include_url=False):
         path: Path = tuple(item["loc"])
+        if item["type"] == "invalid_key":
+            path = path[:-1]
         yield path, f"{field(path)} {_predicate(item['type'], path, item, model)}".lstrip()
 
 
@@ -85,10 +91,17 @@ def _predicate(kind: str, path: Path, item: Any, root: type[BaseModel]) -> str:
     if kind in ("int_type", "int_from_float", "int_parsing_size"):
         return f"must be a whole number, not {_told(value)}"
     if kind == "string_type":
-        quotes = "; put it in quotes" if isinstance(value, (bool, int, float)) else ""
-        return f"must be a string, not {_told(value)}{quotes}"
+        return (
+            "must be a string; put it in quotes"
+            if isinstance(value, (bool, int, float))
+            else _instead("a string", value)
+        )
     if kind == "tuple_type":
-        return f"must be a list, not {_told(value)}"
+        return _instead("a list", value)
+    if kind == "invalid_key":
+        return "must have strings as keys; put them in quotes"
+    if kind.startswith("datetime"):
+        return "must be a time like 2026-01-31T12:00:00Z"
     if kind in ("model_type", "model_attributes_type"):
         example = getattr(_model_at(path, root), "example", None)
         return f"must be a mapping{f' like {example}' if example else ''}, not {_kind(value)}"
@@ -108,14 +121,14 @@ def _not_one_of(value: object, choices: tuple[str, ...]) -> str:
     return f"must be {'one of ' if len(choices) > 1 else ''}{', '.join(choices)}, not {_told(value)}{hint}"
 
 
+def _instead(wanted: str, value: object) -> str:
+    return f"must be {wanted}, not {_kind(value)}"
+
+
 def _told(value: object) -> str:
-    """A value of the wrong type: numbers as they stand, whatever may hold more than a word by its kind only."""
-    return shown(value) if isinstance(value, (bool, int, float)) or _harmless(value) else _kind(value)
-
-
-def _harmless(value: object) -> bool:
-    """Short enough to be a slip of the pen, and not a key that was pasted into the wrong field."""
-    return isinstance(value, str) and len(value) <= 24
+    """A wrong value: a number or a plain word as it stands, whatever may be more than that by its kind only."""
+    harmless = isinstance(value, str) and _PLAIN_WORD.fullmatch(value)
+    return shown(value) if harmless or isinstance(value, (bool, int, float)) else _kind(value)
 
 
 def _kind(value: object) -> str:

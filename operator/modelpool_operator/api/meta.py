@@ -14,7 +14,7 @@ DEFAULT_NAMESPACE = "default"
 
 Namespace = Annotated[
     str,
-    Text("a name of lower case letters, digits and -", r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z", most=63),
+    Text("a name (lower case letters, digits, -)", r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z", most=63),
 ]
 
 

@@ -180,7 +180,7 @@ class FakeStep(Spec):
     status: Annotated[int, Between(200, 599)] | None = Field(
         default=None, description="The status of its answers. Default: 200."
     )
-    error: Annotated[str, Text("a word of letters, digits, _, - and .", r"^[-._A-Za-z0-9]+\Z")] | None = Field(
+    error: Annotated[str, Text("a word (letters, digits, - _ .)", r"^[-._A-Za-z0-9]+\Z")] | None = Field(
         default=None, description="The code in the error body, like insufficient_quota. Default: by the status."
     )
     first_token: Annotated[str, Within("0s", "24h")] | None = Field(

@@ -94,6 +94,10 @@ class Within(_Judged):
     def bounds(self) -> dict[str, Any]:
         return {"maxLength": 32, "pattern": durations.SHAPE}
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        judged = core_schema.no_info_after_validator_function(self.judge, handler(source))
+        return core_schema.no_info_before_validator_function(_with_a_unit, judged)
+
 
 @dataclass(frozen=True, slots=True)
 class Text(_Judged):
@@ -137,6 +141,12 @@ class AtMost(_Judged):
         return {"maxItems": self.most, **({"minItems": self.least} if self.least else {})}
 
 
+def _with_a_unit(value: object) -> object:
+    if isinstance(value, (int, float)):
+        raise refuse(f"must be a duration with a unit, like 250ms, 30s or 1h30m, not {shown(value)}")
+    return value
+
+
 class AnyList(Strict):
     """A YAML list where the model holds a tuple."""
 
@@ -173,22 +183,22 @@ class Status(_Judged):
 ObjectName = Annotated[
     str,
     Text(
-        "a name of lower case letters, digits, - and .",
+        "a name (lower case letters, digits, - .)",
         r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z",
         most=63,
     ),
 ]
 SecretName = Annotated[
     str,
-    Text("the name of a Secret: lower case letters, digits, - and .", r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z", quiet=True),
+    Text("the name of a Secret (lower case letters, digits, - .)", r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z", quiet=True),
 ]
-SecretKey = Annotated[str, Text("a key of a Secret: letters, digits, -, _ and .", r"^[-._a-zA-Z0-9]+\Z", quiet=True)]
+SecretKey = Annotated[str, Text("a key of a Secret (letters, digits, - _ .)", r"^[-._a-zA-Z0-9]+\Z", quiet=True)]
 EntryName = Annotated[
     str,
-    Text("a name of letters, digits, -, _ and .", r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?\Z"),
+    Text("a name (letters, digits, - _ .)", r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?\Z"),
 ]
 HeaderName = Annotated[
-    str, Text("a header name: letters, digits and !#$%&'*+-.^_`|~", r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+    str, Text("a header name (letters, digits and !#$%&'*+-.^_`|~)", r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z", quiet=True)
 ]
 HeaderValue = Annotated[
     str, Text("printable ASCII without a space at either end", r"^[!-~]([ -~\t]*[!-~])?\Z", quiet=True)

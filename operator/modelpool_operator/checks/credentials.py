@@ -16,7 +16,7 @@ from modelpool_operator.checks.finding import Finding
 from modelpool_operator.problems import Path, Problem, nearest
 from modelpool_operator.resources import Name
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +80,29 @@ def _value(
         has = f"did you mean {near}?" if near else f"it has {', '.join(sorted(data)) or 'no key at all'}"
         text = f'names the key "{ref.key}", which the Secret "{ref.name}" does not have; {has}'
         return Finding((*path, "key"), text, "SecretNotFound", "ResolvedRefs")
-    return _usable(data[ref.key], path, ref, prefix)
-
-
-def _usable(raw: bytes, path: Path, ref: SecretRef, prefix: str) -> str | Finding:
-    where = f'names the key "{ref.key}" of the Secret "{ref.name}", whose value'
-    why = None
-    value = ""
-    try:
-        value = raw.decode("ascii").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        why = "has characters that no header can carry"
-    else:
-        if not value.strip():
-            why = "is empty"
-        elif _CONTROL.search(value):
-            why = "has control characters, such as a line break in its middle or a second one at its end"
-        elif prefix.strip() and value.lower().startswith(prefix.lower()):
-            why = f'begins with "{prefix}" already, which is put in front of it; leave it out of the Secret'
+    value = _plain(data[ref.key])
+    why = _why_unusable(value, prefix)
     if why is None:
-        return value
-    kubectl = f"; look: kubectl get secret {ref.name} -o yaml" if "leave" not in why else ""
-    return Finding(path, f"{where} {why}{kubectl}", "InvalidCredential", "ResolvedRefs")
+        return str(value)
+    text = f'names the key "{ref.key}" of the Secret "{ref.name}", whose value {why}; '
+    return Finding(path, f"{text}kubectl edit secret {ref.name} -n {namespace}", "InvalidCredential", "ResolvedRefs")
+
+
+def _plain(raw: bytes) -> str | None:
+    """The value without the one newline that editors and `echo` leave behind; None where it is not ASCII."""
+    try:
+        return re.sub(r"\r?\n\Z", "", raw.decode("ascii"))
+    except UnicodeDecodeError:
+        return None
+
+
+def _why_unusable(value: str | None, prefix: str) -> str | None:
+    if value is None:
+        return "has characters that no header can carry"
+    if not value.strip():
+        return "is empty"
+    if _CONTROL.search(value):
+        return "has control characters, such as a line break in its middle or a second one at its end"
+    if prefix.strip() and value.lower().startswith(prefix.lower()):
+        return f'begins with "{prefix}", which auth.apiKey.prefix puts in front of it'
+    return None
