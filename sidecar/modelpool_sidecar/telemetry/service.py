@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from modelpool_sidecar.core.record import Record
@@ -12,6 +11,7 @@ from modelpool_sidecar.telemetry import settings, tracecontext
 from modelpool_sidecar.telemetry.metrics import CONTENT_TYPE, Metrics, TargetState
 from modelpool_sidecar.telemetry.null import ForwardedAttempt
 from modelpool_sidecar.telemetry.spans import Peer
+from modelpool_sidecar.version import VERSION
 
 if TYPE_CHECKING:
     from modelpool_sidecar.telemetry.tracing import RequestSpans, Tracing
@@ -39,7 +39,7 @@ def build(
     from modelpool_sidecar.telemetry.tracing import Tracing  # noqa: PLC0415 - 20 MB and 0.2 s that only traces cost
 
     return TelemetryService(
-        Metrics(), Tracing(found.traces, version=_version(), wall=wall, monotonic=monotonic), found.traces.endpoint
+        Metrics(), Tracing(found.traces, version=VERSION, wall=wall, monotonic=monotonic), found.traces.endpoint
     )
 
 
@@ -111,10 +111,3 @@ class ServiceTrace:
         self._metrics.count(record)
         if self._spans is not None:
             self._spans.end(record)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("modelpool")
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -101,6 +101,11 @@ def test_a_method_that_nobody_knows_is_other():
     assert spans.server_attributes(record(method="BREW"), None)[names.HTTP_METHOD] == "_OTHER"
 
 
+def test_an_operation_that_is_none_of_ours_still_has_a_name():
+    assert spans.chat_name("rerank", "m") == "rerank m"
+    assert spans.chat_attributes(record(operation="rerank"), PEER)[names.GEN_AI_OPERATION] == "rerank"
+
+
 @pytest.mark.parametrize(
     ("operation", "name"),
     [
