@@ -41,7 +41,10 @@ FIELDS: tuple[str, ...] = (
 
 
 def log_line(record: Record, *, trace_id: str | None = None, ended: float | None = None) -> str:
-    """The line, without a line break. `ended`: epoch seconds of the end, where nobody else adds a time."""
+    """The line, without a line break.
+
+    `trace_id` overrides the record's own; `ended`: epoch seconds of the end, where nobody else adds a time.
+    """
     usage = record.usage
     fields: dict[str, object] = {
         "time": None if ended is None else _time(ended),
@@ -71,7 +74,7 @@ def log_line(record: Record, *, trace_id: str | None = None, ended: float | None
         "duration_ms": _milliseconds(record.duration),
         "client_retry": record.client_retry or None,
         "config": record.config or None,
-        "trace_id": trace_id,
+        "trace_id": trace_id or record.trace_id,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None}).decode()
 

@@ -86,3 +86,8 @@ def test_odd_names_from_outside_make_no_odd_line():
     assert "\n" not in line
     assert json.loads(line)["requested_model"] == 'a\n"?' + "x" * 252
     assert json.loads(line)["finish_reasons"] == ["y" * 32] * 16
+
+
+def test_the_trace_of_the_record_is_told():
+    assert json.loads(logline.log_line(record(trace_id="cd")))["trace_id"] == "cd"
+    assert json.loads(logline.log_line(record(trace_id="cd"), trace_id="ab"))["trace_id"] == "ab"
