@@ -326,14 +326,19 @@ def test_an_interrupted_run_leaves_nothing_behind(number: signal.Signals) -> Non
 
 def test_the_whole_command_measures_and_tells_json(tmp_path: Path) -> None:
     written = tmp_path / "figures.json"
-    command = [sys.executable, str(SOURCES / "run.py"), "--only", "nginx", "--rounds", "1", "--seconds", "0.1"]
+    command = [sys.executable, str(SOURCES / "run.py"), "--only", "nginx,modelpool-traced", "--rounds", "1"]
     done = subprocess.run(
-        [*command, "-o", "json", "--json", str(written)], capture_output=True, text=True, timeout=90, check=False
+        [*command, "--seconds", "0.1", "-o", "json", "--json", str(written)],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told == json.loads(written.read_text())
     assert told["contenders"]["direct"]["median"]["requests_per_second"] > 1_000
+    assert told["targets"]["modelpool-traced"]
     for name, contender in told["contenders"].items():
         assert contender["faults"] == {}
         assert name == "direct" or contender["median"]["cpu_us_per_chunk"] > 0
