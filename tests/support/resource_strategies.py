@@ -1,0 +1,151 @@
+"""Generated resources as users could write them: mostly good ones, with missing references, drained and shut ones."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from manifest_cases import keyed, resource
+from modelpool_operator import durations
+
+PROVIDERS = ("openai", "azure", "local", "fake", "gone")
+SECRETS = ("openai", "other")
+
+_names = st.sampled_from(["a", "b", "c", "gpt-4o", "x.y_z"])
+_headers = st.sampled_from(["x-a", "X-B", "x-team", "openai-organization"])
+
+
+def _time(least: int, most: int = 86_400_000) -> st.SearchStrategy[str]:
+    return st.integers(least, most).map(durations.render)
+
+
+def _part(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """A mapping with any of the fields."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+_ref = st.fixed_dictionaries({"name": st.sampled_from(SECRETS), "key": st.sampled_from(["api-key", "second"])})
+_auth = st.one_of(
+    st.just({"type": "None"}),
+    st.builds(
+        lambda name, more: keyed(name, **more),
+        st.sampled_from(SECRETS),
+        _part(header=st.sampled_from(["api-key", "Authorization"]), prefix=st.sampled_from(["", "Token "])),
+    ),
+)
+_header = st.one_of(
+    st.fixed_dictionaries({"name": _headers, "value": st.sampled_from(["a", "b c"])}),
+    st.fixed_dictionaries({"name": _headers, "secretRef": _ref}),
+)
+_step = _part(
+    status=st.integers(200, 599),
+    error=st.just("insufficient_quota"),
+    firstToken=_time(0),
+    tokensPerSecond=st.integers(1, 1000),
+    tokens=st.integers(0, 100),
+    fault=st.sampled_from(["Cut", "Stall"]),
+)
+_ending_step = st.one_of(
+    st.builds(lambda step, n: {**step, "requests": n}, _step, st.integers(1, 9)),
+    st.builds(lambda step, t: {**step, "for": t}, _step, _time(1)),
+)
+_common = {
+    "auth": _auth,
+    "headers": st.lists(_header, max_size=3, unique_by=lambda header: header["name"].lower()),
+    "forwardHeaders": st.lists(_headers, max_size=3, unique_by=str.lower),
+    "responseHeaders": st.lists(
+        st.fixed_dictionaries({"name": _headers, "value": st.just("1")}), max_size=2, unique_by=lambda h: h["name"]
+    ),
+    "traffic": st.sampled_from(["Normal", "Drained"]),
+    "timeouts": _part(connect=_time(1), head=_time(1), firstToken=_time(1), idle=_time(1), attempt=_time(1)),
+    "health": _part(
+        failures=st.integers(1, 100),
+        minRequests=st.integers(1, 100),
+        window=_time(1000),
+        cooldown=_time(1),
+        maxCooldown=_time(1),
+        successes=st.integers(1, 10),
+        rampUp=_time(0),
+    ),
+    "connections": _part(maxOpen=st.integers(1, 1000), idleTimeout=_time(1)),
+    "tracePropagation": st.sampled_from(["None", "TraceContext"]),
+}
+_fake = st.builds(
+    lambda steps, last: {"script": [*steps, *last]},
+    st.lists(_ending_step, max_size=3),
+    st.lists(_step, max_size=1),
+)
+_urls = st.sampled_from(["https://api.example.com/v1", "http://vllm:8000/v1/", "http://10.0.0.1/v1", "http://a.com/v1"])
+
+
+def _spec(dialect: str, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"dialect": st.just(dialect)}, optional={**_common, **more})
+
+
+providers = st.builds(
+    lambda name, spec: resource("Provider", name, spec),
+    st.sampled_from(PROVIDERS),
+    st.one_of(_spec("OpenAI", baseURL=_urls), _spec("Fake", fake=_fake)),
+)
+
+_target = st.fixed_dictionaries(
+    {"name": _names, "providerRef": st.sampled_from(PROVIDERS).map(lambda name: {"name": name})},
+    optional={
+        "model": st.sampled_from(["gpt-4o", "llama"]),
+        "weight": st.integers(0, 100),
+        "priority": st.integers(0, 3),
+    },
+)
+_limit = st.fixed_dictionaries(
+    {"name": _names, "max": st.integers(1, 1000), "per": _time(1000)},
+    optional={"burst": st.integers(1, 1000), "scope": st.sampled_from(["Sidecar", "Divided"])},
+)
+_outcomes = st.sampled_from(["Unreachable", "Failed", "RateLimited", "ContentPolicy", "LocalLimit", "Empty"])
+pools = st.builds(
+    lambda name, spec: resource("ModelPool", name, spec),
+    st.sampled_from(["chat", "code", "a"]),
+    st.fixed_dictionaries(
+        {"targets": st.lists(_target, min_size=1, max_size=5, unique_by=lambda target: target["name"])},
+        optional={
+            "models": st.lists(
+                st.sampled_from(["chat", "a", "a*", "gpt-*", "*", "ünï-☃"]).map(lambda name: {"name": name}),
+                min_size=1,
+                max_size=4,
+                unique_by=lambda model: model["name"],
+            ),
+            "strategy": st.just({"type": "Weighted"}),
+            "fallback": _part(
+                outcomes=st.lists(_outcomes, max_size=4, unique=True),
+                statuses=st.lists(st.sampled_from([429, "50x", "5xx", "404"]), max_size=3, unique=True),
+                maxAttempts=st.integers(1, 10),
+                sameTarget=_part(
+                    retries=st.integers(0, 3),
+                    backoff=_part(initial=_time(0, 3_600_000), max=_time(0, 3_600_000)),
+                    maxRetryAfter=_time(0, 3_600_000),
+                ),
+                retryBudget=_part(percent=st.integers(0, 100), minPerSecond=st.integers(0, 10)),
+            ),
+            "limits": _part(
+                requests=st.lists(_limit, max_size=3, unique_by=lambda limit: limit["name"]),
+                concurrency=st.fixed_dictionaries({"max": st.integers(1, 100)}),
+            ),
+            "timeouts": _part(total=_time(1)),
+            "lastResort": st.sampled_from(["SoonestToRecover", "Refuse"]),
+            "pinning": st.sampled_from(["Allowed", "Denied"]),
+            "response": _part(model=st.sampled_from(["Served", "Requested"])),
+        },
+    ),
+)
+
+secrets = st.builds(
+    lambda name, data: {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "stringData": data,
+    },
+    st.sampled_from(SECRETS),
+    _part(**{"api-key": st.sampled_from(["sk-1", "sk-2\n", "bad\x00key"]), "second": st.just("s")}),
+)
+
+worlds = st.lists(st.one_of(providers, providers, pools, pools, secrets), max_size=12)
+"""What may lie in a folder or in a namespace, in any order, with duplicates."""
