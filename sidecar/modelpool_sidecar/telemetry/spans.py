@@ -29,8 +29,9 @@ class Peer:
 
 
 def server_name(method: str, route: str) -> str:
-    """`POST /v1/chat/completions`; without a route the method alone."""
-    return f"{method if method in names.METHODS else 'HTTP'} {route}".rstrip()
+    """`POST /v1/chat/completions`; the method alone where the path is none of ours."""
+    shown = method if method in names.METHODS else "HTTP"
+    return f"{shown} {route}" if _is_path(route) else shown
 
 
 def chat_name(operation: str, model: str | None) -> str:
@@ -80,7 +81,7 @@ def server_attributes(record: Record, user_agent: str | None) -> Attributes:
         names.POOL: record.pool_label,
         names.ATTEMPTS: len(record.attempts),
     }
-    if record.route:
+    if _is_path(record.route):
         attributes[names.HTTP_ROUTE] = record.route
         path = record.route
         if "{id}" in path:
@@ -161,6 +162,11 @@ def attempt_attributes(attempt: AttemptRecord, peer: Peer) -> Attributes:
         attributes[names.PROBE] = True
     _add(attributes, names.ERROR_TYPE, attempt_error(attempt))
     return attributes
+
+
+def _is_path(route: str) -> bool:
+    """Whether it is a path template; what was refused before its path was known has only a word."""
+    return route.startswith("/")
 
 
 def _broken_off(record: Record) -> str | None:

@@ -166,3 +166,10 @@ def test_foreign_strings_are_cut_and_made_encodable():
     )
     assert attributes[names.GEN_AI_REQUEST_MODEL] == "?" + "m" * 255
     assert attributes[names.GEN_AI_FINISH_REASONS] == ("x" * 32,) * 16
+
+
+@pytest.mark.parametrize("route", ["", "refused"])
+def test_what_is_no_path_is_not_shown_as_one(route):
+    assert spans.server_name("-", route) == "HTTP"
+    attributes = spans.server_attributes(refused(method="-", route=route), None)
+    assert not {"http.route", "url.path"} & set(attributes)
