@@ -116,9 +116,7 @@ def _files_of(path: Path) -> list[Path]:
             raise NoManifestsError(f"there is no file or folder {path}")
         return [path]
     files = sorted(
-        each
-        for each in path.iterdir()
-        if each.suffix in SUFFIXES and not each.name.startswith(".") and each.is_file()
+        each for each in path.iterdir() if each.suffix in SUFFIXES and not each.name.startswith(".") and each.is_file()
     )
     if not files:
         raise NoManifestsError(f"the folder {path} holds no file that ends in {', '.join(SUFFIXES)}")

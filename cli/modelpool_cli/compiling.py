@@ -1,0 +1,117 @@
+"""What a folder of manifests comes to: the config of one namespace, its credentials, and every problem with its line.
+
+All judgement is the operator's, by the same checks and the same compiler that run in the cluster. `Compiler` holds
+what outlives an edit: the last accepted form of each object, which stays in force while an edit is refused (B47).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from modelpool_cli import manifests
+from modelpool_cli.manifests import Loaded, Place, Source
+from modelpool_operator import resources
+from modelpool_operator.api.meta import DEFAULT_NAMESPACE
+from modelpool_operator.desired import Accepted, Desired, Form, Namespace, desired
+from modelpool_operator.problems import Problem
+
+SecretValues = Mapping[tuple[str, str], bytes]
+"""Values from outside the manifests, by the Secret's name and key."""
+
+
+class NamespaceError(Exception):
+    """The manifests do not say which namespace is meant; the message is a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One thing wrong, where it stands, and the object where there is one. `about`: `Kind namespace/name`."""
+
+    place: Place
+    field: str
+    message: str
+    about: str = ""
+    blocks: bool = True
+    """Whether the object was refused; otherwise a reference of it is missing."""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`skipped`: manifests of kinds that are none of ours. `kept`: objects that run in their last accepted form."""
+
+    desired: Desired
+    loaded: Loaded
+    problems: tuple[Told, ...]
+    skipped: tuple[Told, ...]
+    kept: tuple[str, ...]
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where there is a Provider or a pool."""
+        return tuple(sorted({key[1] for key in self.desired.verdicts}))
+
+    def choose(self, wanted: str | None) -> str:
+        """The namespace that is meant: the one that was asked for, or the only one there is."""
+        there = self.namespaces
+        if wanted is not None:
+            if there and wanted not in there:
+                raise NamespaceError(f"nothing is in namespace {wanted}; there is {', '.join(there)}")
+            return wanted
+        if len(there) > 1:
+            raise NamespaceError(f"there are several namespaces: choose one with --namespace {' or '.join(there)}")
+        return there[0] if there else DEFAULT_NAMESPACE
+
+    def of(self, namespace: str) -> Namespace | None:
+        """The config and the credentials of a namespace, None where no pool is left in it."""
+        return self.desired.namespaces.get(namespace)
+
+
+@dataclass(slots=True)
+class Compiler:
+    """Compiles again and again. `secrets`: values that are not on disk, for `namespace` (None: for all there are)."""
+
+    namespace: str | None = None
+    _accepted: Accepted = field(default_factory=dict)
+    _copied: dict[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+
+    def compile(self, sources: Sequence[Source], secrets: SecretValues | None = None) -> Outcome:
+        """The outcome of these files. Objects that cannot be accepted keep their last accepted form."""
+        loaded = manifests.load(sources)
+        values = [manifest.value for manifest in loaded.manifests]
+        observed = resources.observe(values)
+        if secrets:
+            spaces = [self.namespace] if self.namespace else {key[1] for key in observed.documents}
+            given: dict[tuple[str, str], dict[str, bytes]] = {}
+            for (name, key), value in secrets.items():
+                for space in spaces or [DEFAULT_NAMESPACE]:
+                    given.setdefault((space, name), {})[key] = value
+            observed = resources.observe(values, secrets=given)
+        # A file that cannot be read may hold objects that were there before: nothing in it counts as deleted.
+        result = desired(observed, last_good=self._accepted, copied=self._copied)
+        self._accepted = result.accepted
+        self._copied = {name: namespace.credentials for name, namespace in result.namespaces.items()}
+        kept = tuple(
+            f"{kind} {name}" for (kind, _, name), verdict in result.verdicts.items() if verdict.form is Form.LAST_GOOD
+        )
+        return Outcome(result, loaded, _problems(loaded, result), _skipped(loaded, observed.skipped), kept)
+
+
+def _problems(loaded: Loaded, result: Desired) -> tuple[Told, ...]:
+    told = [Told(fault.place, "", fault.message) for fault in loaded.faults]
+    told += [_told(problem, loaded) for problem in result.problems]
+    return tuple(sorted(dict.fromkeys(told), key=lambda each: each.place))
+
+
+def _told(problem: Problem, loaded: Loaded) -> Told:
+    about = f"{problem.kind} {problem.namespace}/{problem.name}" if problem.name else ""
+    place = Place("", 0) if problem.document is None else loaded.manifests[problem.document].place(problem.path)
+    return Told(place, problem.field, problem.message, about, problem.condition == "Accepted")
+
+
+def _skipped(loaded: Loaded, indexes: Sequence[int]) -> tuple[Told, ...]:
+    there = [loaded.manifests[index] for index in indexes]
+    return tuple(
+        Told(each.place(("kind",)), "kind", f"{each.title} is skipped: no kind that is read here") for each in there
+    )

@@ -1,0 +1,17 @@
+"""With which code a command ends, and how it says why."""
+
+import sys
+
+OK = 0
+NO = 1
+"""The answer is no: problems were found, a request failed, nothing is running, a port is held."""
+WRONG_USE = 2
+"""The command line is wrong, or names what is not there."""
+
+HELP = "exit codes: 0 done; 1 the answer is no (problems, a failed request, nothing running); 2 wrong use"
+
+
+def fail(message: str, code: int = NO) -> int:
+    """Say on standard error why, and return the code."""
+    print(f"modelpool: {message}", file=sys.stderr)
+    return code
