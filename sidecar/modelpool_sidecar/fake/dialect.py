@@ -4,17 +4,20 @@ Order: a scripted status, then what the API itself would refuse (path, method, k
 Connection faults that send no answer at all (Refuse, Reset, Hang) are the connection's business.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
+from itertools import count
+from typing import Any
 from urllib.parse import unquote
 
 from modelpool_config.models import FakeStep
 from modelpool_sidecar.fake import chat, embeddings, errors, question, responses, stream
 from modelpool_sidecar.fake.errors import APIError, to_bytes
 from modelpool_sidecar.fake.question import Question
-from modelpool_sidecar.fake.raw import Ending, Framing, Part, RawAnswer
+from modelpool_sidecar.fake.raw import Ending, Part, RawAnswer
 from modelpool_sidecar.fake.script import Turn
-from modelpool_sidecar.fake.speech import GREETING, greet, speak
+from modelpool_sidecar.fake.speech import GREETING, Speech, greet, plain, speak
 
 _JSON = ("content-type", "application/json")
 _SSE = ("content-type", "text/event-stream; charset=utf-8")
@@ -97,85 +100,93 @@ def _reply(wanted: Question, asked: Asked, character: Character, step: FakeStep,
     if wanted.operation == "embeddings":
         return _whole(embeddings.embeddings(wanted), asked, step)
     stops = step.fault in _ENDINGS or told is not None
-    greeting = greet(character.greeting, character.name, wanted.model)
-    count = wanted.choices * (len(wanted.inputs) if wanted.operation == "completions" else 1)
-    length = None if stops else step.tokens
-    speeches = [speak(wanted, greeting, f"{asked.serial}{index or ''}", length) for index in range(count)]
-    if stops and step.tokens and not wanted.tools and wanted.schema is None:
-        longer = max(step.tokens + 1, len(speeches[0].tokens))
-        speeches[0] = speak(wanted, greeting, asked.serial, longer)
+    speeches = _speeches(wanted, asked, character, step.tokens, stops=stops)
     if not wanted.stream:
-        make = {"chat": chat.chat, "completions": chat.completion}.get(wanted.operation)
-        if make is None:
-            return _whole(responses.response(wanted, speeches[0], asked.serial, asked.created), asked, step)
-        return _whole(make(wanted, speeches, asked.serial, asked.created), asked, step)
-    if wanted.operation == "responses":
-        events = responses.response_events(wanted, speeches[0], asked.serial, asked.created)
-    elif wanted.operation == "chat":
-        events = chat.chat_events(wanted, speeches, asked.serial, asked.created)
-    else:
-        events = chat.completion_events(wanted, speeches, asked.serial, asked.created)
+        return _whole(_body(wanted, speeches, asked), asked, step)
+    numbers = count()
+    events = _events(wanted, speeches, asked, numbers)
     parts: Iterable[Part] = stream.paced(events, step, (step.tokens or 0) if stops else None)
     if told is not None:
-        parts = _then(parts, _error_event(wanted, asked, told))
+        parts = _then(parts, lambda: _error_event(wanted, asked, numbers, told))
     return RawAnswer(
         status=step.status or 200,
-        headers=(_SSE, ("cache-control", "no-cache"), *_headers(asked, limited=False, retry_after=0)),
+        headers=(_SSE, ("cache-control", "no-cache"), *_headers(asked)),
         body=parts,
         ends=_ENDINGS.get(step.fault, "clean"),
     )
 
 
-def _error_event(wanted: Question, asked: Asked, told: APIError) -> bytes:
+def _speeches(wanted: Question, asked: Asked, character: Character, tokens: int | None, *, stops: bool) -> list[Speech]:
+    """One for each choice. Where a fault stops it after `tokens`, there is always more to say than that."""
+    greeting = greet(character.greeting, character.name, wanted.model)
+    if stops:
+        tokens = max((tokens or 0) + 1, len(plain(greeting, None)))
+    choices = wanted.choices * (len(wanted.inputs) if wanted.operation == "completions" else 1)
+    return [speak(wanted, greeting, f"{asked.serial}{index or ''}", tokens) for index in range(choices)]
+
+
+def _body(wanted: Question, speeches: Sequence[Speech], asked: Asked) -> dict[str, Any]:
     if wanted.operation == "responses":
-        return responses.failure_events(wanted, asked.serial, asked.created, told)
+        return responses.response(wanted, speeches[0], asked.serial, asked.created)
+    make = chat.chat if wanted.operation == "chat" else chat.completion
+    return make(wanted, speeches, asked.serial, asked.created)
+
+
+def _events(
+    wanted: Question, speeches: Sequence[Speech], asked: Asked, numbers: Iterator[int]
+) -> Iterator[stream.Event]:
+    if wanted.operation == "responses":
+        return responses.response_events(wanted, speeches[0], asked.serial, asked.created, numbers)
+    make = chat.chat_events if wanted.operation == "chat" else chat.completion_events
+    return make(wanted, speeches, asked.serial, asked.created)
+
+
+def _error_event(wanted: Question, asked: Asked, numbers: Iterator[int], told: APIError) -> bytes:
+    if wanted.operation == "responses":
+        return responses.failure_events(wanted, asked.serial, asked.created, numbers, told)
     return stream.data(told.body)
 
 
-def _then(parts: Iterable[Part], last: bytes) -> Iterator[Part]:
+def _then(parts: Iterable[Part], last: Callable[[], bytes]) -> Iterator[Part]:
     yield from parts
-    yield last
+    yield last()
+
+
+def _refused(error: APIError, asked: Asked, step: FakeStep, retry_after: float) -> RawAnswer:
+    """An error with its status; a redirect says where to, a 429 when to come again."""
+    headers = _headers(asked, retry_after if errors.is_rate_limit(error) else None)
+    if 300 <= error.status < 400:
+        headers.append(("location", "/elsewhere" + asked.path))
+    return _json(error.status, headers, error.body, step)
 
 
 def _whole(body: object, asked: Asked, step: FakeStep) -> RawAnswer:
-    """JSON in one piece. Cut and Stall: `tokens` 0 = nothing of it, more = about that share of it, never all."""
-    status = step.status or 200
+    return _json(step.status or 200, _headers(asked), body, step)
+
+
+def _json(status: int, headers: list[tuple[str, str]], body: object, step: FakeStep) -> RawAnswer:
+    """JSON in one piece. Cut and Stall: without `tokens` the head alone, else a part of the body, never all of it."""
     raw = b"" if status in _NO_BODY else to_bytes(body)
-    sent = raw
-    if step.fault in _ENDINGS:
-        sent = raw[: len(raw) * (step.tokens or 0) // ((step.tokens or 0) + 1)]
-    framing: Framing = "none" if status in _NO_BODY else "length"
+    tokens = step.tokens or 0
+    sent = raw[: len(raw) * tokens // (tokens + 1)] if step.fault in _ENDINGS else raw
     return RawAnswer(
         status=status,
-        headers=(_JSON, *_headers(asked, limited=False, retry_after=0)),
+        headers=(_JSON, *headers),
         body=(sent,),
-        framing=framing,
+        framing="none" if status in _NO_BODY else "length",
         content_length=len(raw),
         ends=_ENDINGS.get(step.fault, "clean"),
         before=stream.first_token_seconds(step),
     )
 
 
-def _refused(error: APIError, asked: Asked, step: FakeStep, retry_after: float) -> RawAnswer:
-    """An error with its status; a redirect says where to."""
-    raw = b"" if error.status in _NO_BODY else to_bytes(error.body)
-    headers = [_JSON, *_headers(asked, limited=errors.is_rate_limit(error), retry_after=retry_after)]
-    if 300 <= error.status < 400:
-        headers.append(("location", "/elsewhere" + asked.path))
-    return RawAnswer(
-        status=error.status,
-        headers=tuple(headers),
-        body=(raw,),
-        framing="none" if error.status in _NO_BODY else "length",
-        before=stream.first_token_seconds(step),
-    )
-
-
-def _headers(asked: Asked, *, limited: bool, retry_after: float) -> list[tuple[str, str]]:
+def _headers(asked: Asked, retry_after: float | None = None) -> list[tuple[str, str]]:
     return [
+        ("date", formatdate(asked.created, usegmt=True)),
+        ("server", "modelpool-fake"),
         ("x-request-id", f"req_{asked.serial}"),
         ("openai-version", "2020-10-01"),
         ("openai-organization", "fake-organization"),
         ("openai-processing-ms", "1"),
-        *errors.rate_headers(limited=limited, retry_after=retry_after),
+        *errors.rate_headers(retry_after),
     ]

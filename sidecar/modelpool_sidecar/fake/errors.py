@@ -109,9 +109,10 @@ def missing(param: str) -> APIError:
     return invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
 
 
-def rate_headers(*, limited: bool, retry_after: float) -> list[tuple[str, str]]:
-    """The rate limit headers of every answer. `retry_after`: seconds, told only where `limited`."""
-    reset = f"{retry_after:g}s" if limited else "120ms"
+def rate_headers(retry_after: float | None) -> list[tuple[str, str]]:
+    """The rate limit headers of every answer. `retry_after`: seconds, where the limit is reached."""
+    limited = retry_after is not None
+    reset = "120ms" if retry_after is None else f"{retry_after:g}s"
     headers = [
         ("x-ratelimit-limit-requests", "500"),
         ("x-ratelimit-limit-tokens", "200000"),
@@ -120,7 +121,7 @@ def rate_headers(*, limited: bool, retry_after: float) -> list[tuple[str, str]]:
         ("x-ratelimit-reset-requests", reset),
         ("x-ratelimit-reset-tokens", "2ms"),
     ]
-    if limited:
+    if retry_after is not None:
         headers.append(("retry-after", str(math.ceil(retry_after))))
         headers.append(("retry-after-ms", str(math.ceil(retry_after * 1000))))
     return headers

@@ -5,6 +5,7 @@ raises MalformedError, which carries the status to answer with; the connection i
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -44,16 +45,15 @@ class Head:
 
 
 class RequestReader:
-    """One connection's incoming bytes. `head` then `body`, each None until it is there whole."""
+    """One connection's incoming bytes. `head`, then `body`, each None until it is there whole."""
 
-    __slots__ = ("_body", "_buffer", "_in_body", "_left", "_trailers")
+    __slots__ = ("_buffer", "_chunks", "_due", "_missing")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._in_body = False
-        self._left: int | None = 0  # bytes missing of the body or the chunk; None: a chunk-size line is next
-        self._body: list[bytes] | None = None  # the chunks so far; None: the body has a content-length
-        self._trailers = False
+        self._due: Literal["head", "body", "size", "chunk", "trailers"] = "head"  # what the next bytes are
+        self._missing = 0  # bytes of the body or of the chunk
+        self._chunks: list[bytes] = []
 
     def feed(self, data: bytes) -> None:
         """More bytes came."""
@@ -63,94 +63,85 @@ class RequestReader:
         """The next request's head, once it is there; its body is read before the next one."""
         while self._buffer[:2] == b"\r\n":
             del self._buffer[:2]  # RFC 9112 2.2: an empty line before a request is ignored
-        end = self._buffer.find(b"\r\n\r\n")
-        if (end if end >= 0 else len(self._buffer)) > MAX_HEAD_BYTES:
-            raise MalformedError(431, "the head of the request is too large")
-        if end < 0:
+        raw = self._until(b"\r\n\r\n")
+        if raw is None:
             return None
-        head = _parse_head(bytes(self._buffer[:end]))
-        del self._buffer[: end + 4]
-        self._in_body = True
-        self._trailers = False
+        head = _parse_head(raw)
         if head.all("transfer-encoding"):
             if head.all("transfer-encoding") != ["chunked"]:
                 raise MalformedError(501, "the only transfer encoding is chunked")
-            self._body, self._left = [], None
+            self._due, self._chunks = "size", []
             return head
-        lengths = set(head.all("content-length"))
-        if len(lengths) > 1 or not all(length.isascii() and length.isdigit() for length in lengths):
+        lengths = set(head.all("content-length")) or {"0"}
+        length = lengths.pop()
+        if lengths or not (length.isascii() and length.isdigit()):
             raise MalformedError(400, "the content-length is not a number")
-        self._body, self._left = None, int(lengths.pop()) if lengths else 0
-        if self._left > MAX_BODY_BYTES:
+        self._due, self._missing = "body", int(length)
+        if self._missing > MAX_BODY_BYTES:
             raise MalformedError(413, "the body is too large")
         return head
 
     def body(self) -> bytes | None:
         """The body of the request whose head was read, once it is there whole."""
-        assert self._in_body, "the head comes first"
-        if self._body is None:
-            assert self._left is not None
-            if len(self._buffer) < self._left:
-                return None
-            return self._finish(self._take(self._left))
-        while not self._trailers:
-            if self._left is None and not self._chunk_size():
-                return None
-            if self._trailers:
-                break
-            assert self._left is not None
-            if len(self._buffer) < self._left + 2:
-                return None
-            self._body.append(self._take(self._left))
-            if self._take(2) != b"\r\n":
-                raise MalformedError(400, "a chunk is longer than it says")
-            self._left = None
-        return self._after_chunks()
+        if self._due == "body":
+            body = self._take(self._missing)
+        else:
+            while self._due != "trailers":
+                if not (self._size() if self._due == "size" else self._chunk()):
+                    return None
+            body = self._after_chunks()
+        if body is not None:
+            self._due = "head"
+        return body
 
-    def _chunk_size(self) -> bool:
-        line = self._line()
+    def _size(self) -> bool:
+        """Read the line before a chunk."""
+        line = self._until(b"\r\n")
         if line is None:
             return False
         size = line.partition(b";")[0].strip()
-        try:
-            self._left = int(size, 16) if size.isalnum() else -1
-        except ValueError:
-            self._left = -1
-        if self._left < 0:
+        if not size or len(size) > 16 or size.strip(b"0123456789abcdefABCDEF"):
             raise MalformedError(400, "the size of a chunk is not a number")
-        assert self._body is not None
-        if sum(map(len, self._body)) + self._left > MAX_BODY_BYTES:
+        self._missing = int(size, 16)
+        if sum(map(len, self._chunks)) + self._missing > MAX_BODY_BYTES:
             raise MalformedError(413, "the body is too large")
-        self._trailers = self._left == 0
+        self._due = "chunk" if self._missing else "trailers"
+        return True
+
+    def _chunk(self) -> bool:
+        """Read a chunk and the line break behind it."""
+        chunk = self._take(self._missing + 2)
+        if chunk is None:
+            return False
+        if not chunk.endswith(b"\r\n"):
+            raise MalformedError(400, "a chunk is longer than it says")
+        self._chunks.append(chunk[:-2])
+        self._due = "size"
         return True
 
     def _after_chunks(self) -> bytes | None:
-        while True:
-            line = self._line()
-            if line is None:
-                return None
+        while (line := self._until(b"\r\n")) is not None:
             if not line:
-                assert self._body is not None
-                return self._finish(b"".join(self._body))
+                return b"".join(self._chunks)
+        return None
 
-    def _line(self) -> bytes | None:
-        end = self._buffer.find(b"\r\n")
+    def _until(self, mark: bytes) -> bytes | None:
+        """What comes before this mark, which is dropped."""
+        end = self._buffer.find(mark)
         if (end if end >= 0 else len(self._buffer)) > MAX_HEAD_BYTES:
-            raise MalformedError(431, "a line is too long")
+            raise MalformedError(431, "the head of the request is too large")
         if end < 0:
             return None
-        line = self._take(end)
-        self._take(2)
-        return line
+        taken = bytes(self._buffer[:end])
+        del self._buffer[: end + len(mark)]
+        return taken
 
-    def _take(self, count: int) -> bytes:
+    def _take(self, count: int) -> bytes | None:
+        if len(self._buffer) < count:
+            return None
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
         return taken
-
-    def _finish(self, body: bytes) -> bytes:
-        self._in_body, self._body = False, None
-        return body
 
 
 def _parse_head(raw: bytes) -> Head:

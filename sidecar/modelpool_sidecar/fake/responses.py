@@ -21,9 +21,10 @@ def response(question: Question, speech: Speech, serial: str, created: int) -> d
     }
 
 
-def response_events(question: Question, speech: Speech, serial: str, created: int) -> Iterator[Event]:
-    """The events of a stream, response.created to response.completed; there is no [DONE]."""
-    numbers = _numbers()
+def response_events(
+    question: Question, speech: Speech, serial: str, created: int, numbers: Iterator[int]
+) -> Iterator[Event]:
+    """The events of a stream, response.created to response.completed; there is no [DONE]. `numbers` counts them."""
     begun = {**_frame(question, serial, created), "status": "in_progress", "output": [], "usage": None}
     yield Event(_event(numbers, "response.created", response=begun))
     yield Event(_event(numbers, "response.in_progress", response=begun))
@@ -36,9 +37,8 @@ def response_events(question: Question, speech: Speech, serial: str, created: in
     yield Event(_event(numbers, f"response.{whole['status']}", response=whole), "last")
 
 
-def failure_events(question: Question, serial: str, created: int, error: APIError) -> bytes:
+def failure_events(question: Question, serial: str, created: int, numbers: Iterator[int], error: APIError) -> bytes:
     """How a stream tells that it failed: an error event, then response.failed."""
-    numbers = iter(range(1000, 1002))
     failed = {
         **_frame(question, serial, created),
         "status": "failed",
@@ -72,13 +72,6 @@ def _call_events(numbers: Iterator[int], index: int, item: dict[str, Any], call:
     done = {**place, "name": call.name, "arguments": call.arguments}
     yield Event(_event(numbers, "response.function_call_arguments.done", **done))
     yield Event(_event(numbers, "response.output_item.done", output_index=index, item=item))
-
-
-def _numbers() -> Iterator[int]:
-    number = 0
-    while True:
-        yield number
-        number += 1
 
 
 def _event(numbers: Iterator[int], name: str, **fields: object) -> bytes:

@@ -107,24 +107,28 @@ def _string(schema: Mapping[str, Any]) -> str:
     return text if longest is None else text[:longest]
 
 
-def _number(schema: Mapping[str, Any], *, whole: bool) -> int | float:
-    """The number nearest to 0 within the bounds, on the grid of `multipleOf`."""
-    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
-    step = schema.get("multipleOf") or (1 if whole else None)
-    open_low, open_high = schema.get("exclusiveMinimum", -math.inf), schema.get("exclusiveMaximum", math.inf)
-    if step is None:
-        if low <= 0 <= high and open_low < 0 < open_high:
-            return 0
-        margin = min(1.0, (min(high, open_high) - max(low, open_low)) / 2)
-        return max(low, open_low + margin) if max(low, open_low) >= 0 else min(high, open_high - margin)
-    number = min(max(0, math.ceil(max(low, open_low) / step)) if max(low, open_low) > -math.inf else 0, 10**15)
-    if number * step <= open_low:
-        number += 1
-    if number * step > high or number * step >= open_high:
-        number = math.floor(min(high, open_high) / step)
-        if number * step >= open_high:
-            number -= 1
-    return number * step
+def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
+    """The number nearest to 0 within the bounds, on the grid of `multipleOf`; of an integer, an int."""
+    low, open_low = schema.get("minimum", -math.inf), schema.get("exclusiveMinimum", -math.inf)
+    high, open_high = schema.get("maximum", math.inf), schema.get("exclusiveMaximum", math.inf)
+
+    def fits(number: float) -> bool:
+        return bool(low <= number <= high and open_low < number < open_high)
+
+    if fits(0):
+        return 0
+    floor, ceiling = max(low, open_low), min(high, open_high)
+    positive = floor >= 0
+    edge = floor if positive else ceiling
+    grid = schema.get("multipleOf") or (1 if whole else None)
+    if grid is None:
+        inward = min(1.0, (ceiling - floor) / 2)
+        return float(edge if fits(edge) else edge + inward if positive else edge - inward)
+    steps = math.ceil(edge / grid) if positive else math.floor(edge / grid)
+    near = steps * grid
+    if not fits(near):
+        near = (steps + (1 if positive else -1)) * grid
+    return int(near) if whole else float(near)
 
 
 def _guess(schema: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ stops) cancels the task. Whoever ends an exchange says so in its attempt, exactl
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -252,7 +253,8 @@ class Connection(asyncio.Protocol):
         if how == "close":
             if transport.get_write_buffer_size() == 0:
                 # Now, not in the loop's next round: a client that looks before it uses an idle connection must see it.
-                transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):
+                    transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
             transport.close()
             return
         if how == "reset":
