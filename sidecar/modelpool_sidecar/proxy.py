@@ -4,6 +4,7 @@ The shell of the data path reads like the line above; every decision is made in 
 one place here. Nothing in it knows a transport.
 """
 
+from dataclasses import replace
 from typing import Protocol
 
 from modelpool_sidecar.core import request as parsing
@@ -163,6 +164,7 @@ class Proxy:
             request.headers if request is not None else (),
             now,
         )
+        record = replace(record, trace_id=trace.trace_id)
         trace.end(record)
         self._services.on_record(record)
 
