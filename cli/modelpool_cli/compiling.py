@@ -107,7 +107,17 @@ def _problems(loaded: Loaded, result: Desired) -> tuple[Told, ...]:
 def _told(problem: Problem, loaded: Loaded) -> Told:
     about = f"{problem.kind} {problem.namespace}/{problem.name}" if problem.name else ""
     place = Place("", 0) if problem.document is None else loaded.manifests[problem.document].place(problem.path)
-    return Told(place, problem.field, problem.message, about, problem.condition == "Accepted")
+    return Told(place, problem.field, _without_cluster(problem), about, problem.condition == "Accepted")
+
+
+def _without_cluster(problem: Problem) -> str:
+    """The sentence, with what helps on disk in place of the kubectl line that helps in a cluster."""
+    sentence, kubectl, _ = problem.message.partition("; kubectl ")
+    if not kubectl:
+        return problem.message
+    if problem.reason in ("SecretNotFound", "InvalidCredential"):
+        return f"{sentence}; put a Secret beside it, or pass --secret NAME/KEY=env:VARIABLE"
+    return sentence
 
 
 def _skipped(loaded: Loaded, indexes: Sequence[int]) -> tuple[Told, ...]:

@@ -1,0 +1,122 @@
+"""What `modelpool run` says when it is ready: things to paste, and where to go on.
+
+Pure: who started us, and what is installed beside us, come in as values. Every line must work where it is pasted, so
+commands are spelled the way the user started this one.
+"""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modelpool_config.models import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How we were started. `make`: by the Makefile; `command`: how `modelpool` is called here; `port`: the data port;
+    `python`: an interpreter that has the openai SDK, None where this one does not have it."""
+
+    make: bool
+    command: str
+    port: int
+    python: str | None
+    paths: Sequence[str] = ()
+    default_port: int = 4891
+
+    @property
+    def base_url(self) -> str:
+        """What clients are given."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+
+def ready(start: Start, config: Config, ports: tuple[int, int, int]) -> list[str]:
+    """Everything that is printed before the first request."""
+    model = example_model(config)
+    return [
+        f"modelpool answers on {start.base_url}  (admin on :{ports[1]} and :{ports[2]}; Ctrl-C ends it)",
+        *(_pool_line(config)),
+        "",
+        "Ask it:",
+        f"  {curl(start, model)}",
+        "",
+        f"From Python ({start.python or 'after: pip install openai'}):",
+        *(f"  {line}" for line in snippet(start, model)),
+        "",
+        "Next:",
+        *(f"  {command:<{_width(start, config, model)}}  {what}" for command, what in _next(start, config, model)),
+    ]
+
+
+def curl(start: Start, model: str) -> str:
+    """One line for a shell."""
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hello"}]})
+    return f"curl {start.base_url}/chat/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+
+
+def snippet(start: Start, model: str) -> tuple[str, str, str]:
+    """Three lines for a Python prompt."""
+    ask = f'client.chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "hello"}}])'
+    return (
+        "from openai import OpenAI",
+        f'client = OpenAI(base_url="{start.base_url}", api_key="unused")',
+        f"print({ask}.choices[0].message.content)",
+    )
+
+
+def example_model(config: Config) -> str:
+    """A name that a client can send: the first that is no pattern, else one that a `*` takes."""
+    names = [name for pool in config.pools for name in pool.models]
+    plain = [name for name in names if not name.endswith("*")]
+    if plain:
+        return plain[0]
+    prefixes = [name[:-1] for name in names if name != "*"]
+    return f"{prefixes[0]}1" if prefixes else "gpt-4o-mini"
+
+
+def _pool_line(config: Config) -> list[str]:
+    """`pool chat: primary 90, backup 10`, one line for each pool, and what cannot serve."""
+    lines = [
+        f"  pool {pool.name}: " + ", ".join(f"{target.name} {target.weight}" for target in pool.targets)
+        for pool in config.pools
+    ]
+    return lines + [f"  pool {pool.name}: answers 503, {pool.message}" for pool in config.closed]
+
+
+def _next(start: Start, config: Config, model: str) -> list[tuple[str, str]]:
+    fakes = [provider.name for provider in config.providers if provider.dialect == "Fake"]
+    lines = [(_ask(start, model), "60 requests, a live tally per target")]
+    if fakes:
+        lines.append((_fake(start, "break", fakes[0]), f"{fakes[0]} fails; watch the lines below, then ask again"))
+        lines.append((_fake(start, "mend", fakes[0]), "it comes back: probes, then its full share"))
+    if start.paths:
+        lines.append((f"edit {start.paths[0]}", "a weight, a limit: the next request takes it"))
+        lines.append((f"{start.command} run -f {start.paths[0]} -- python app.py", "your program, pointed here"))
+        lines.append((f"OPENAI_API_KEY=... {start.command} run", "your own key, no manifests"))
+    else:
+        lines.append((f"{start.command} run -- python app.py", "your program, pointed here"))
+    return lines
+
+
+def _width(start: Start, config: Config, model: str) -> int:
+    return min(48, max(len(command) for command, _ in _next(start, config, model)))
+
+
+def _ask(start: Start, model: str) -> str:
+    if start.make:
+        return f"make ask{'' if model == 'chat' else f' MODEL={shlex.quote(model)}'}{_make_port(start)}"
+    return f"{start.command} ask {shlex.quote(model)}{_port(start)}"
+
+
+def _fake(start: Start, verb: str, name: str) -> str:
+    if start.make:
+        return f"make {verb}{'' if name == 'primary' else f' NAME={name}'}{_make_port(start)}"
+    return f"{start.command} {verb} {name}{_port(start)}"
+
+
+def _port(start: Start) -> str:
+    return "" if start.port == start.default_port else f" --port {start.port}"
+
+
+def _make_port(start: Start) -> str:
+    return "" if start.port == start.default_port else f" PORT={start.port}"
