@@ -75,8 +75,6 @@ class Reader:
                     "invalid_body",
                     f"the body stopped arriving: {size} bytes came, then nothing for {self.idle_seconds:g} s",
                 )
-            except web.RequestPayloadError:
-                return Refusal("invalid_body", "the body is not framed as its headers say")
             if not part:
                 return b"".join(parts)
             size += len(part)

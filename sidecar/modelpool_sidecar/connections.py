@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import Protocol
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection as AcquiredConnection
 
@@ -33,8 +34,8 @@ class Claimant(Protocol):
     def claimed(self, connection: "ProviderConnection") -> None:
         """The request is about to be sent on it."""
 
-    def lost(self, error: BaseException) -> None:
-        """It broke, rather than being closed, before the answer was complete."""
+    def lost(self, error: BaseException | None) -> None:
+        """It ended before the answer was complete; `error`: it broke, rather than being closed."""
 
     def cancel(self) -> None:
         """Give up, without a word."""
@@ -84,9 +85,10 @@ class ProviderConnection(ResponseHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._siblings.discard(self)
-        if exc is not None and self.owner is not None:
-            self.owner.lost(exc)
+        owner = self.owner
         super().connection_lost(exc)
+        if owner is not None:
+            owner.lost(exc)
 
 
 class _Request(aiohttp.ClientRequest):
@@ -104,9 +106,11 @@ class _Request(aiohttp.ClientRequest):
 class Link:
     """All connections to one provider, and the attempts on them. Retired, it closes itself after the last attempt."""
 
-    def __init__(self, idle_timeout: float, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, idle_timeout: float, ssl_context: ssl.SSLContext | None, resolver: AbstractResolver | None
+    ) -> None:
         self.idle_timeout = idle_timeout
-        self._ssl_context = ssl_context
+        self._ssl_context, self._resolver = ssl_context, resolver
         self._attempts: dict[Claimant, asyncio.Task[None]] = {}
         self._connections: weakref.WeakSet[ProviderConnection] = weakref.WeakSet()
         self._kept = self._session(keep=idle_timeout > 0)
@@ -172,6 +176,7 @@ class Link:
     def _session(self, *, keep: bool) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             ssl=self._ssl_context or True,
+            resolver=self._resolver,
             limit=0,
             keepalive_timeout=self.idle_timeout if keep else None,
             force_close=not keep,

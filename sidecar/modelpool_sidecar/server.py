@@ -8,7 +8,8 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from modelpool_sidecar import faults, listening
@@ -50,11 +51,19 @@ class ClientConnection(web.RequestHandler):
         super().__init__(server, loop=asyncio.get_running_loop(), **options)  # type: ignore[arg-type]
         self.downstream: AiohttpDownstream | None = None
         self.busy = False
+        self.receiving: StreamReader | None = None
+        self.body_is_broken = False
         self._refused = server.refused
 
     def data_received(self, data: bytes) -> None:
         self.busy = True
         super().data_received(data)
+        # aiohttp queues a parser's error behind the request whose body it found it in, and lets that body wait.
+        if self.receiving is not None and self._messages:
+            newest, _ = self._messages[-1]
+            if not isinstance(newest, RawRequestMessage) and not self.receiving.is_eof():
+                self.body_is_broken = True
+                self.receiving.feed_eof()
 
     def eof_received(self) -> None:
         if self.downstream is not None:
@@ -164,7 +173,7 @@ class DataServer:
             await asyncio.sleep(0)
         for connection in self._connections():
             if not connection.busy:
-                connection.close()
+                connection.force_close()
         await self._quiet(grace)
         for connection in self._connections():
             if connection.downstream is not None:
@@ -201,7 +210,11 @@ class DataServer:
         connection.busy = True
         self._serving += 1
         try:
+            connection.receiving = request.content
             body = await self._reader.read(request, lease)
+            connection.receiving = None
+            if connection.body_is_broken:
+                body = Refusal("invalid_body", "the body is not framed as its headers say")
             if isinstance(body, Refusal):
                 return self._refused(body)
             downstream = AiohttpDownstream(request, closing=lambda: self._draining)

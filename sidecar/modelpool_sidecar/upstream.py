@@ -7,10 +7,12 @@ import asyncio
 import io
 import logging
 import math
+import os
 import ssl
 from collections.abc import Collection
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from modelpool_sidecar import faults
@@ -33,6 +35,7 @@ class AiohttpAttempt:
         self._sink: Sink | None = None
         self._task: asyncio.Task[None] | None = None
         self._connection: ProviderConnection | None = None
+        self._content: aiohttp.StreamReader | None = None
         self._lost: BaseException | None = None
         self._resumed: asyncio.Future[None] | None = None
 
@@ -66,9 +69,13 @@ class AiohttpAttempt:
         """The request is sent on this connection."""
         self._connection = connection
 
-    def lost(self, error: BaseException) -> None:
-        """The connection broke. A body that ends where the connection does would look complete otherwise."""
+    def lost(self, error: BaseException | None) -> None:
+        """The connection ended. Two things that aiohttp leaves open are settled here: a body without a length would
+        look complete after a reset, and one whose chunks are malformed would never end."""
         self._lost = error
+        content = self._content
+        if content is not None and not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError())
 
     async def _run(self, request: UpstreamRequest) -> None:
         claimant.set(self)
@@ -98,9 +105,11 @@ class AiohttpAttempt:
         )
 
     async def _relay(self, response: aiohttp.ClientResponse) -> None:
-        content = response.content
+        content = self._content = response.content
         connection = self._connection
-        assert connection is not None
+        assert connection is not None, "what answers was connected"
+        if not connection.is_connected():
+            self.lost(self._lost)
         content.on_eof(lambda: connection.disclaim(self))
         if response.status < 200:
             self._error("malformed", f"status {response.status} is no answer to this request")
@@ -134,8 +143,9 @@ class AiohttpAttempt:
 class AiohttpUpstream:
     """Makes attempts; owns the connections to providers, by the provider's name."""
 
-    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
-        self._ssl_context = ssl_context
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None, resolver: AbstractResolver | None = None) -> None:
+        """None: the system's certificate authorities, the system's way to resolve names."""
+        self._ssl_context, self._resolver = ssl_context, resolver
         self._links: dict[str, Link] = {}
         self._retired: set[Link] = set()
 
@@ -149,7 +159,7 @@ class AiohttpUpstream:
             self._retire(provider)
             link = None
         if link is None:
-            link = self._links[provider] = Link(idle_timeout, self._ssl_context)
+            link = self._links[provider] = Link(idle_timeout, self._ssl_context, self._resolver)
         return AiohttpAttempt(link)
 
     def retain(self, names: Collection[str]) -> None:
@@ -213,6 +223,8 @@ def _translate(
 def _words(error: BaseException) -> str:
     """An error without any content: what the system calls it, or its class."""
     if isinstance(error, OSError) and error.strerror:
+        if error.errno and error.strerror.startswith("Connect call failed"):  # asyncio's words, which tell no cause
+            return os.strerror(error.errno)
         return error.strerror
     return type(error).__name__
 

@@ -1,13 +1,16 @@
-"""Raw ends for the tests of the edges: a provider that does what it is told, a sink that remembers, a raw client."""
+"""Raw ends for the tests of the edges: a provider that does what it is told, a sink that remembers, a client."""
 
 import asyncio
+import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from modelpool_sidecar.ports import ErrorKind, Headers, UpstreamRequest
+from modelpool_sidecar.core.refusal import Refusal
+from modelpool_sidecar.ports import Downstream, ErrorKind, Headers, UpstreamRequest
+from modelpool_sidecar.server import DataServer, Received
 
 PATIENCE_SECONDS = 5.0
 """How long a test waits for what must happen; nothing waits this long when all is well."""
@@ -159,3 +162,148 @@ def reset(writer: asyncio.StreamWriter) -> None:
 async def soon(event: asyncio.Event, seconds: float = PATIENCE_SECONDS) -> None:
     async with asyncio.timeout(seconds):
         await event.wait()
+
+
+async def until(condition: Callable[[], object], seconds: float = 1.0) -> None:
+    """Turn by turn of the loop, until what nothing announces is so."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0)
+
+
+@dataclass
+class Client:
+    """A raw HTTP client on one connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def post(self, body: bytes = b"{}", target: str = "/v1/chat/completions", more: str = "") -> None:
+        await self.send(
+            f"POST {target} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        )
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        """Status and headers of the next answer, names in lower case."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            first, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().rstrip().split("\r\n")
+        pairs = (line.partition(":") for line in lines)
+        return int(first.split()[1]), {name.lower(): value.strip() for name, _, value in pairs}
+
+    async def exactly(self, count: int) -> bytes:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.reader.readexactly(count)
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """An answer with a content-length."""
+        status, headers = await self.head()
+        return status, headers, await self.exactly(int(headers["content-length"]))
+
+    async def rest(self, seconds: float = PATIENCE_SECONDS) -> bytes:
+        """Everything to the clean end of the connection; ConnectionResetError where it is reset."""
+        got = b""
+        async with asyncio.timeout(seconds):
+            while data := await self.reader.read(65536):
+                got += data
+        return got
+
+    async def until_reset(self) -> bytes:
+        """Everything before the reset; AssertionError where the end is clean."""
+        got = b""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    data = await self.reader.read(65536)
+                except ConnectionResetError:
+                    return got
+                assert data, "the connection ended cleanly"
+                got += data
+
+
+@asynccontextmanager
+async def client(port: int, host: str = "127.0.0.1", receive_buffer: int | None = None) -> AsyncIterator[Client]:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setblocking(False)
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 16)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+class Fork:
+    """What one request's answer is written to, and what its Downstream told."""
+
+    def __init__(self, received: Received, downstream: Downstream) -> None:
+        self.received, self.downstream = received, downstream
+        self.gone, self.writable, self.delivered = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.deadline = asyncio.Event()
+        self.told: list[str] = []
+        downstream.on_gone = lambda: self._tell("gone", self.gone)
+        downstream.on_delivered = lambda: self._tell("delivered", self.delivered)
+        downstream.on_writable = self.writable.set
+
+    def _tell(self, word: str, event: asyncio.Event) -> None:
+        self.told.append(word)
+        event.set()
+
+    def answer(self, status: int = 200, body: bytes = b"hi") -> None:
+        self.downstream.head(status, (("content-type", "text/plain"), ("content-length", str(len(body)))))
+        self.downstream.write(body)
+        self.downstream.finish()
+
+    def stream(self, *parts: bytes) -> None:
+        self.downstream.head(200, (("content-type", "text/event-stream"),))
+        for part in parts:
+            self.downstream.write(part)
+
+
+@dataclass
+class Edge:
+    """A data server under test; `next` is the next request that was accepted."""
+
+    server: DataServer
+    port: int
+    accepted: "asyncio.Queue[Fork]"
+
+    async def next(self) -> Fork:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.accepted.get()
+
+
+def refusal_body(refusal: Refusal) -> bytes:
+    return json.dumps({"error": {"message": refusal.message, "type": refusal.type, "code": refusal.code}}).encode()
+
+
+@asynccontextmanager
+async def data_server(
+    hosts: tuple[str, ...] = ("127.0.0.1",), at_once: Callable[[Fork], None] | None = None, **options: object
+) -> AsyncIterator[Edge]:
+    """`at_once`: answers from inside accept. When it is over, no task and no lease is left."""
+    accepted: asyncio.Queue[Fork] = asyncio.Queue()
+
+    def accept(received: Received, downstream: Downstream) -> None:
+        fork = Fork(received, downstream)
+        if at_once is not None:
+            at_once(fork)
+        accepted.put_nowait(fork)
+
+    before = asyncio.all_tasks()
+    server = DataServer(accept, refusal_body=refusal_body, **options)  # type: ignore[arg-type]
+    sockets = await server.start(hosts, 0)
+    try:
+        yield Edge(server, sockets[0].getsockname()[1], accepted)
+    finally:
+        await server.close()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert server.in_flight == 0
+    assert server.buffered_bytes == 0
+    assert asyncio.all_tasks() <= before
