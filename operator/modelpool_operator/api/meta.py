@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from modelpool_operator.api.types import ObjectName, Spec, Text
 
@@ -18,6 +18,10 @@ Namespace = Annotated[
 ]
 
 
+def _named(namespace: object) -> object:
+    return DEFAULT_NAMESPACE if namespace in (None, "") else namespace
+
+
 def _in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -28,7 +32,9 @@ class ObjectMeta(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
 
     name: ObjectName = Field(description="The object's name.")
-    namespace: Namespace = Field(default=DEFAULT_NAMESPACE, description="Its namespace. Default: default.")
+    namespace: Annotated[Namespace, BeforeValidator(_named)] = Field(
+        default=DEFAULT_NAMESPACE, description="Its namespace. Default: default."
+    )
     creation_timestamp: Annotated[datetime, Strict(strict=False), AfterValidator(_in_utc)] | None = Field(
         default=None, alias="creationTimestamp", description="When it was made; the API server writes it."
     )

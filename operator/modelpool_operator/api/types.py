@@ -159,16 +159,13 @@ def _status(value: object) -> object:
 
 
 @dataclass(frozen=True, slots=True)
-class Status(_Judged):
+class Status:
     """`429`, `"50x"`, `"5xx"`: a status of a provider's answer, or the first digits of several."""
 
     def judge(self, value: str) -> str:
         if not re.search(r"^[345](xx|[0-9]x|[0-9][0-9])\Z", value):
             raise refuse(f'must be a status like 429 or a pattern like "50x" or "5xx", from 300 to 599, not {value}')
         return value
-
-    def bounds(self) -> dict[str, Any]:
-        return {}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         judged = core_schema.no_info_after_validator_function(self.judge, handler(source))
