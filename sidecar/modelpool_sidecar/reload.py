@@ -83,17 +83,17 @@ class Mount:
             return ("files", *_stats(self._directory))
 
     def _read(self) -> Loaded:
-        """Everything of one version; again where the volume was swapped meanwhile."""
+        """Everything of one version; again where the volume was swapped meanwhile, and the old version removed."""
         for _ in range(_SWAPS):
             before = self._version()
             try:
                 loaded = _load(self._directory / before)
-            except FileNotFoundError:
+            except (InvalidConfigError, OSError):
                 if self._version() == before:
                     raise
-                continue
-            if self._version() == before:
-                return loaded
+            else:
+                if self._version() == before:
+                    return loaded
         raise InvalidConfigError("the mounted volume changes faster than it can be read")
 
     def _version(self) -> str:

@@ -1,0 +1,95 @@
+"""The mounted keys: read, rotated, never shown."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from modelpool_sidecar import credentials
+from modelpool_sidecar.credentials import PREVIOUS_SECONDS, MountedCredentials
+
+
+class Watch:
+    """Monotonic time by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_value_is_what_stands_in_its_file_without_one_trailing_newline(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"sk-1")
+    (tmp_path / "newline").write_bytes(b"sk-2\n")
+    (tmp_path / "windows").write_bytes(b"sk-3\r\n")
+    (tmp_path / "spaces").write_bytes(b" sk 4 ")
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "folder").mkdir()
+    assert credentials.read_directory(tmp_path) == {
+        "plain": "sk-1",
+        "newline": "sk-2",
+        "windows": "sk-3",
+        "spaces": " sk 4 ",
+    }
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n", b"a\n\n", b"a\nb", b"a\r", b"a\x00", b"\xff\xfe", b"a\x7f"])
+def test_what_cannot_be_a_headers_value_is_left_out_and_only_its_name_is_told(
+    tmp_path: Path, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "bad").write_bytes(raw)
+    (tmp_path / "good").write_bytes(b"sk-1")
+    assert credentials.read_directory(tmp_path) == {"good": "sk-1"}
+    assert caplog.messages == ["credential bad is left out: it is empty, not UTF-8, or has control characters"]
+
+
+def test_no_directory_has_no_keys(tmp_path: Path) -> None:
+    assert credentials.read_directory(tmp_path / "absent") == {}
+
+
+def test_a_digest_is_twelve_hex_digits_of_the_value() -> None:
+    keys = MountedCredentials(Watch(), {"a": "sk-1"})
+    assert keys.digest("a") == hashlib.sha256(b"sk-1").hexdigest()[:12]
+    assert keys.digests() == {"a": keys.digest("a")}
+    assert (keys.get("b"), keys.digest("b"), keys.previous("b")) == (None, None, None)
+
+
+def test_a_value_is_never_in_a_repr(tmp_path: Path) -> None:
+    (tmp_path / "openai").write_text("sk-secret")
+    keys = MountedCredentials.from_directory(tmp_path, Watch())
+    assert keys.get("openai") == "sk-secret"
+    assert repr(keys) == "<MountedCredentials: openai>"
+    assert "sk-secret" not in repr(vars(keys))
+    assert repr(MountedCredentials(Watch())) == "<MountedCredentials: none>"
+
+
+def test_after_a_rotation_the_key_before_is_known_for_exactly_ten_minutes() -> None:
+    watch = Watch()
+    keys = MountedCredentials(watch, {"a": "old", "b": "same"})
+    assert keys.previous("a") is None
+    keys.replace({"a": "new", "b": "same"})
+    assert (keys.get("a"), keys.previous("a"), keys.previous("b")) == ("new", "old", None)
+    watch.now += PREVIOUS_SECONDS - 1
+    keys.replace({"a": "new", "b": "same"})
+    assert keys.previous("a") == "old"
+    watch.now += 1
+    assert keys.previous("a") is None
+
+
+def test_a_key_that_is_gone_is_forgotten_with_its_past() -> None:
+    keys = MountedCredentials(Watch(), {"a": "old"})
+    keys.replace({"a": "new"})
+    keys.replace({})
+    assert (keys.get("a"), keys.previous("a")) == (None, None)
+    keys.replace({"a": "again"})
+    assert keys.previous("a") is None
+
+
+def test_the_digest_of_all_changes_with_any_name_or_value() -> None:
+    digests = {
+        credentials.digest_of_all(values)
+        for values in ({}, {"a": "1"}, {"a": "2"}, {"b": "1"}, {"a": "1", "b": "1"}, {"b": "1", "a": "1"})
+    }
+    assert len(digests) == 5
+    assert all(digest.startswith("sha256:") for digest in digests)
