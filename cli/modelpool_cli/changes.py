@@ -34,8 +34,10 @@ def _objects(config: Config) -> dict[str, Any]:
     objects: dict[str, Any] = {}
     for provider in config.providers:
         objects[f"provider {provider.name}"] = provider.model_dump(mode="json", by_alias=True)
-    for pool in (*config.pools, *config.closed):
+    for pool in config.pools:
         objects[f"pool {pool.name}"] = pool.model_dump(mode="json", by_alias=True)
+    for closed in config.closed:
+        objects[f"pool {closed.name}"] = closed.model_dump(mode="json", by_alias=True)
     return objects
 
 

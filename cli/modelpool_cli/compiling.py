@@ -70,32 +70,38 @@ class Outcome:
 
 @dataclass(slots=True)
 class Compiler:
-    """Compiles again and again. `secrets`: values that are not on disk, for `namespace` (None: for all there are)."""
+    """Compiles again and again. `namespace`: where values from outside belong; None = everywhere."""
 
     namespace: str | None = None
-    _accepted: Accepted = field(default_factory=dict)
-    _copied: dict[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    _accepted: Accepted = field(default_factory=dict)  # changed by keep
+    _copied: dict[str, Mapping[str, str]] = field(default_factory=dict, repr=False)  # changed by keep
 
     def compile(self, sources: Sequence[Source], secrets: SecretValues | None = None) -> Outcome:
         """The outcome of these files. Objects that cannot be accepted keep their last accepted form."""
         loaded = manifests.load(sources)
         values = [manifest.value for manifest in loaded.manifests]
-        observed = resources.observe(values)
-        if secrets:
-            spaces = [self.namespace] if self.namespace else {key[1] for key in observed.documents}
-            given: dict[tuple[str, str], dict[str, bytes]] = {}
-            for (name, key), value in secrets.items():
-                for space in spaces or [DEFAULT_NAMESPACE]:
-                    given.setdefault((space, name), {})[key] = value
-            observed = resources.observe(values, secrets=given)
-        # A file that cannot be read may hold objects that were there before: nothing in it counts as deleted.
+        observed = resources.observe(values, secrets=self._placed(secrets or {}, values))
         result = desired(observed, last_good=self._accepted, copied=self._copied)
-        self._accepted = result.accepted
-        self._copied = {name: namespace.credentials for name, namespace in result.namespaces.items()}
         kept = tuple(
             f"{kind} {name}" for (kind, _, name), verdict in result.verdicts.items() if verdict.form is Form.LAST_GOOD
         )
         return Outcome(result, loaded, _problems(loaded, result), _skipped(loaded, observed.skipped), kept)
+
+    def keep(self, outcome: Outcome) -> None:
+        """This is in force now: what later edits fall back to."""
+        self._accepted = outcome.desired.accepted
+        self._copied = {name: namespace.credentials for name, namespace in outcome.desired.namespaces.items()}
+
+    def _placed(self, secrets: SecretValues, values: Sequence[object]) -> dict[tuple[str, str], dict[str, bytes]]:
+        """Values from outside as Secrets of the namespaces that they may be meant for."""
+        if not secrets:
+            return {}
+        there = {key[1] for key in resources.observe(values).documents} or {DEFAULT_NAMESPACE}
+        placed: dict[tuple[str, str], dict[str, bytes]] = {}
+        for (name, key), value in secrets.items():
+            for space in [self.namespace] if self.namespace else sorted(there):
+                placed.setdefault((space, name), {})[key] = value
+        return placed
 
 
 def _problems(loaded: Loaded, result: Desired) -> tuple[Told, ...]:
