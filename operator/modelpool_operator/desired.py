@@ -97,12 +97,13 @@ def desired(
     judged = _judge(observed, last_good or {})
     verdicts: dict[Key, Verdict] = {}
     namespaces: dict[str, Namespace] = {}
-    with_pools = {key[1] for key in judged if key[0] == "ModelPool"}
-    for namespace in sorted({key[1] for key in judged} | observed.namespaces):
-        part = {key: entry for key, entry in judged.items() if key[1] == namespace}
+    parts: dict[str, dict[Key, _Judged]] = {namespace: {} for namespace in observed.namespaces}
+    for key, entry in judged.items():
+        parts.setdefault(key[1], {})[key] = entry
+    for namespace, part in sorted(parts.items()):
         rendered, told = _Compiler(namespace, part, observed, (copied or {}).get(namespace, {})).compile()
         verdicts.update(told)
-        if namespace in with_pools | observed.namespaces:
+        if namespace in observed.namespaces or any(key[0] == "ModelPool" for key in part):
             namespaces[namespace] = rendered
     known = set(observed.problems)
     later = [problem for verdict in verdicts.values() for problem in verdict.problems if problem not in known]

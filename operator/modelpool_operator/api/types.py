@@ -5,6 +5,7 @@ the reader puts the field's path in front. `quiet` kinds may hold a secret by ac
 """
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -37,18 +38,20 @@ def shown(value: object) -> str:
     return repr(value)
 
 
-class _Judged:
+class _Judged(ABC):
     """An annotation that judges the value after its type is right."""
 
     __slots__ = ()
 
+    @abstractmethod
     def judge(self, value: Any) -> Any:
         """The value, or PydanticCustomError."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def bounds(self) -> dict[str, Any]:
         """What the JSON schema says about it."""
-        raise NotImplementedError
+        ...
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_after_validator_function(self.judge, handler(source))
