@@ -100,8 +100,13 @@ class AiohttpDownstream:
         if event:
             self.write(event)
         self._ended = "fail"
-        self._timer = asyncio.get_running_loop().call_later(FAIL_SECONDS, self._cut)
+        self._timer = asyncio.get_running_loop().call_later(FAIL_SECONDS, self.cut)
         self._stir()
+
+    @property
+    def settled(self) -> bool:
+        """Delivered, cut or gone: nothing is owed to the client any more."""
+        return self._settled
 
     def left(self) -> None:
         """The client is gone, or half gone, which counts as much (B31)."""
@@ -113,6 +118,16 @@ class AiohttpDownstream:
             self.on_drain_deadline()
         else:
             self.fail(None)
+
+    def cut(self) -> None:
+        """End as no client can take for success: without the last chunk; by a reset where there are no chunks."""
+        transport = self._request.transport
+        if transport is not None:
+            sock = transport.get_extra_info("socket")
+            if sock is not None and not self._chunked(self._answer):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            transport.abort()
+        self._settle(self.on_delivered)
 
     async def run(self) -> web.StreamResponse:
         """Deliver the answer. What this returns, the request's handler returns."""
@@ -129,7 +144,7 @@ class AiohttpDownstream:
             await self._stirred()
         answer = self._answer
         if answer is None:
-            self._cut()
+            self.cut()
             return _broken(answer)
         await answer.prepare(self._request)
         while self._queue or not self._ended:
@@ -140,7 +155,7 @@ class AiohttpDownstream:
         if self._ended == "fail" or self._missing_bytes(answer):
             await self._emptied()
             await self._acknowledged()
-            self._cut()
+            self.cut()
             return _broken(answer)
         await answer.write_eof()
         await self._emptied()
@@ -185,16 +200,6 @@ class AiohttpDownstream:
 
     def _chunked(self, answer: _Answer | None) -> bool:
         return answer is not None and answer.content_length is None and self._request.version >= (1, 1)
-
-    def _cut(self) -> None:
-        """End as no client can take for success: without the last chunk; by a reset where there are no chunks."""
-        transport = self._request.transport
-        if transport is not None:
-            sock = transport.get_extra_info("socket")
-            if sock is not None and not self._chunked(self._answer):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            transport.abort()
-        self._settle(self.on_delivered)
 
     def _settle(self, callback: Callable[[], None] | None) -> None:
         """Once: the request is over for the client."""

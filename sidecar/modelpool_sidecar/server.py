@@ -66,10 +66,13 @@ class ClientConnection(web.RequestHandler):
                 self.receiving.feed_eof()
 
     def eof_received(self) -> None:
-        if self.downstream is not None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer that is on its way: end it, so that half of it is not taken for all."""
+        if self.downstream is not None and not self.downstream.settled:
             self.downstream.left()
-            if self.transport is not None:
-                self.transport.abort()
+            self.downstream.cut()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self.downstream is not None:
@@ -187,6 +190,7 @@ class DataServer:
             listener.close()
         self._listeners.clear()
         for connection in self._connections():
+            connection.abandon()
             connection.force_close()
         if self._server is not None:
             await self._server.shutdown(0.1)

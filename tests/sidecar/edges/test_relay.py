@@ -144,6 +144,32 @@ async def test_delivered_is_told_when_the_last_byte_has_left_not_before() -> Non
         await soon(fork.delivered)
 
 
+@pytest.mark.parametrize("ending", ["finish", "fail"])
+async def test_that_holds_for_what_lies_below_every_mark(ending: str) -> None:
+    async with data_server() as edge, client(edge.port, receive_buffer=8192) as it:
+        it.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await it.send(GET)
+        fork = await edge.next()
+        fork.stream()
+        transport = fork.downstream._request.transport  # type: ignore[attr-defined]
+        sent = 0
+        while not transport.get_write_buffer_size():
+            fork.downstream.write(b"x" * 4096)
+            sent += 4096
+            await asyncio.sleep(0)
+        fork.downstream.finish() if ending == "finish" else fork.downstream.fail(None)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert fork.told == []
+        it.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        await it.head()
+        if ending == "finish":
+            assert len(await _chunks(it)) == sent
+        else:
+            assert (await it.rest()).count(b"x") == sent
+        await soon(fork.delivered)
+
+
 # -- a broken answer (B25)
 
 
@@ -335,6 +361,17 @@ async def test_a_client_that_leaves_in_its_own_body_was_never_there(how: str) ->
         await _leave(it, how)
         await _idle(edge)
         assert edge.accepted.empty()
+
+
+async def test_a_client_of_http_1_0_that_half_closes_does_not_take_half_for_all() -> None:
+    async with data_server() as edge, client(edge.port) as it:
+        await it.send(b"GET / HTTP/1.0\r\n\r\n")
+        fork = await edge.next()
+        fork.stream(b"half")
+        await it.head()
+        it.writer.write_eof()
+        await soon(fork.gone, PROMPTLY_SECONDS)
+        await it.until_reset()
 
 
 async def test_a_client_that_leaves_after_everything_was_delivered_is_not_gone() -> None:

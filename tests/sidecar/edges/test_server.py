@@ -332,6 +332,28 @@ async def test_closing_ends_everything_at_once() -> None:
         assert not (await it.rest()).endswith(b"0\r\n\r\n")
 
 
+async def test_a_client_of_http_1_0_cannot_take_what_was_closed_for_all() -> None:
+    async with data_server() as edge, client(edge.port) as it:
+        await it.send(b"GET / HTTP/1.0\r\n\r\n")
+        fork = await edge.next()
+        fork.stream(b"half")
+        await it.head()
+        await it.exactly(4)
+        await edge.server.close()
+        assert await it.until_reset() == b""
+
+
+async def test_an_answer_that_a_client_will_not_take_does_not_hold_up_the_end() -> None:
+    async with data_server() as edge, client(edge.port, receive_buffer=8192) as it:
+        it.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await it.send(GET)
+        fork = await edge.next()
+        fork.answer(body=b"x" * (16 * MIB))
+        async with asyncio.timeout(4.0):
+            await edge.server.drain(0.05)
+        assert fork.told == ["gone"]
+
+
 def _has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6) as sock:

@@ -161,6 +161,21 @@ async def test_a_large_body_arrives_whole(edge: AiohttpUpstream) -> None:
     assert seen[0].partition(b"\r\n\r\n")[2] == body
 
 
+async def test_an_answer_that_comes_before_the_body_was_read_counts(edge: AiohttpUpstream) -> None:
+    async def play(wire: Wire) -> None:
+        await wire.reader.readuntil(b"\r\n\r\n")
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await wire.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        await answered.wait()
+
+    answered = asyncio.Event()
+    async with raw_server(play) as server:
+        sink = await ask(edge, server.url, body=b"x" * (40 * MIB))
+        answered.set()
+    assert (sink.status, sink.body, sink.ended) == (413, b"no", True)
+    assert edge.idle_connections("p") == 0
+
+
 async def test_nothing_is_called_from_inside_start(edge: AiohttpUpstream) -> None:
     sink = RememberingSink()
     edge.attempt("p", 1.0).start(upstream_request("http://127.0.0.1:1/"), sink)
