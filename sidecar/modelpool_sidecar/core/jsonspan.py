@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# Possessive (`*+`), and in a nested value the closing quote may be missing: a string that does not end is looked at
+# once, not once for each quote in it.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\[\]{}\":]+")
 _SPACE = re.compile(rb"[ \t\n\r]*")
-_NESTED = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
+_NESTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
 _COLON = re.compile(rb"[ \t\n\r]*:[ \t\n\r]*")
 
 _BOM = b"\xef\xbb\xbf"

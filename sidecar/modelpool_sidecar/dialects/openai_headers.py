@@ -107,7 +107,7 @@ def _from_client(request: Request, provider: Provider) -> dict[str, list[str]]:
     sent: dict[str, list[str]] = {}
     dropped = _named_by_connection(request.headers)
     for name, value in request.headers:
-        if name in dropped or not fit(value):
+        if not value or name in dropped or not fit(value):
             continue
         if name in PASSED:
             sent.setdefault(name, [value])  # the first counts: each of them says one thing

@@ -91,7 +91,7 @@ class StreamReader:
         event = None if self._ended() else self._scanner.close()
         if event is None or event.comment_only or len(event.raw) > MAX_EVENT_BYTES:
             return b""
-        if event.data.strip() != b"[DONE]":
+        if not event.data.startswith(b"[DONE]"):
             try:
                 jsonspan.decode(event.data)
             except jsonspan.NotJsonError:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import time
 
 import orjson
 import pytest
@@ -110,6 +111,34 @@ def test_walking_what_is_not_json_ends_without_a_guess(body: bytes, data: st.Dat
         with contextlib.suppress(jsonspan.NotJsonError):
             for member in jsonspan.members(text):
                 assert 0 < member.start < member.end <= len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"[]", "it is not an object"),
+        (b"", "it is not an object"),
+        (b"{1:2}", "a key was expected at byte 1"),
+        (b'{"a"}', "a key was expected at byte 1"),
+        (b'{"\\x":1}', "a key is not a JSON string"),
+        (b'{"a":}', "a value was expected at byte 5"),
+        (b'{"a":"b}', "a value was expected at byte 5"),
+        (b'{"a":[{"]"}', "the value at byte 5 does not end"),
+        (b'{"a":1', "a comma was expected at byte 6"),
+        (b'{"a":1,}', "a key was expected at byte 7"),
+    ],
+)
+def test_what_is_no_object_is_said_in_half_a_sentence(text: bytes, sentence: str) -> None:
+    with pytest.raises(jsonspan.NotJsonError, match=sentence):
+        list(jsonspan.members(text))
+
+
+def test_a_string_that_does_not_end_costs_one_look() -> None:
+    text = b'{"a":[' + b'"' + b'\\"' * 100_000
+    started = time.process_time()
+    with pytest.raises(jsonspan.NotJsonError):
+        list(jsonspan.members(text))
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(

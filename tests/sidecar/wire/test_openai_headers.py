@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelpool_sidecar.core.request import Headers
+from modelpool_sidecar.core import request
+from modelpool_sidecar.core.request import Headers, Request
 from modelpool_sidecar.core.snapshot import Provider, Secret
 from modelpool_sidecar.dialects import openai, openai_headers
 from modelpool_sidecar.version import VERSION
-from wire_cases import post, provider
+from wire_cases import HOST, post, provider
 
 OURS = f"modelpool/{VERSION}"
 ALWAYS = {"content-type": "application/json", "user-agent": OURS, "accept-encoding": "identity"}
@@ -29,6 +30,17 @@ def sent(
     pairs = openai.attempt_headers(post({"model": "chat"}, *headers), to, (keys or {}).get, trace)
     assert len(dict(pairs)) == len(pairs)
     return dict(pairs)
+
+
+def test_an_empty_header_is_none() -> None:
+    assert sent(provider(), ("content-type", ""), ("accept", ""), ("user-agent", "")) == ALWAYS
+
+
+def test_what_has_no_body_has_no_content_type() -> None:
+    asked = request.parse("GET", "/v1/models", (HOST,), b"")
+    assert isinstance(asked, Request)
+    pairs = openai.attempt_headers(asked, provider(), lambda _: None, ())
+    assert pairs == (("user-agent", OURS), ("accept-encoding", "identity"))
 
 
 PASSES = [
