@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from typing import Self
 
 _HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -13,7 +14,7 @@ class Signals:
         self._queue: asyncio.Queue[int] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self) -> Self:
         for number in _HEARD:
             self._loop.add_signal_handler(number, self._queue.put_nowait, int(number))
         return self

@@ -1,0 +1,177 @@
+"""The command line: every command, every option, and the help that goes with them."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from modelpool_cli import secrets
+from modelpool_cli.exits import HELP
+from modelpool_sidecar.settings import DATA_PORT
+from modelpool_sidecar.version import VERSION
+
+_TOP = """\
+LLM traffic on localhost: pools of providers behind one address, without a cluster or beside one.
+
+  modelpool run -f examples/quickstart      answers on 127.0.0.1:4891, no key needed
+  OPENAI_API_KEY=... modelpool run          your own key, no manifests needed
+  modelpool run -- python app.py            your program, its OPENAI_BASE_URL pointed here
+  modelpool check -f DIR                    what the operator would say about these manifests
+"""
+_RUN = """\
+Runs the sidecar in this process with the manifests of a file or folder, and follows their edits.
+
+Without -f it makes a Provider and a pool for every model name from OPENAI_API_KEY; OPENAI_BASE_URL, unless it is our
+own address, is taken as the upstream then. What stands after -- is run with OPENAI_BASE_URL set; its exit code is ours.
+One line tells of each request; Ctrl-C lets requests finish for a second, a second Ctrl-C ends at once.
+"""
+_CHECK = (
+    "Prints every problem as file:line: sentence, as the operator would report it; else one line with what is there."
+)
+_TRY = "Asks one question through the sidecar that runs here; prints the answer, and on standard error why that target."
+_ASK = "Sends small requests at an even pace through the sidecar that runs here, and counts which target answered."
+_FAKE = """\
+Plays an OpenAI-compatible provider on a loopback port. The script is a YAML list of steps as in a Provider's
+spec.fake.script; the last one stays:
+
+  - {requests: 3, firstToken: 200ms, tokensPerSecond: 30}
+  - {for: 10s, status: 429}
+  - {}
+"""
+_BREAK = "Lets a Fake provider of the running sidecar fail until it is mended. Only Fake providers can be broken."
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line. `run`'s program is cut off before (`--`), see `__main__`."""
+    top = _Parser(prog="modelpool", description=_TOP, epilog=HELP, formatter_class=_Formatter)
+    top.add_argument("--version", action="version", version=f"modelpool {VERSION}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    run = _add(commands, "run", "answer on localhost, from manifests or from a key", _RUN)
+    run.usage = "modelpool run [-f PATH] [--port N] [--namespace NS] [--secret ...] [-- PROGRAM ...]"
+    _add_manifests(run, required=False)
+    run.add_argument(
+        "--port",
+        type=_port,
+        default=DATA_PORT,
+        metavar="N",
+        help="take the ports N, N+1 and N+2; 0: any free ones (default %(default)s)",
+    )
+
+    check = _add(commands, "check", "judge manifests, without running them", _CHECK)
+    _add_manifests(check, required=True)
+    _add_json(check)
+
+    attempt = _add(commands, "try", "ask one question", _TRY)
+    attempt.add_argument("model", metavar="MODEL", help="a pool's name")
+    attempt.add_argument("text", metavar="TEXT", help="what to ask")
+    attempt.add_argument("--stream", action="store_true", help="print the answer as it comes")
+    attempt.add_argument("--url", metavar="URL", help="a sidecar elsewhere, like http://127.0.0.1:4891")
+    _add_address(attempt)
+    _add_json(attempt)
+
+    ask = _add(commands, "ask", "ask many times, with a tally", _ASK)
+    ask.add_argument("model", metavar="MODEL", help="a pool's name")
+    ask.add_argument("--count", type=_count, default=60, metavar="N", help="requests (default %(default)s)")
+    ask.add_argument("--rate", type=_rate, default=5.0, metavar="R", help="requests a second (default %(default)g)")
+    _add_address(ask)
+
+    broken = _add(commands, "break", "let a Fake provider fail", _BREAK)
+    broken.add_argument("name", metavar="NAME", help="the Provider's name")
+    broken.add_argument(
+        "--as",
+        dest="fault",
+        default="500",
+        metavar="FAULT",
+        help="Refuse, Reset, Hang, Cut, Stall or a status such as 429 (default %(default)s)",
+    )
+    _add_address(broken)
+
+    mend = _add(commands, "mend", "let it work again", "Lets a Fake provider play its script again.")
+    mend.add_argument("name", metavar="NAME", help="the Provider's name")
+    _add_address(mend)
+
+    fake = _add(commands, "fake-provider", "play a provider, for tests and demos", _FAKE)
+    fake.add_argument(
+        "--port", type=_port, default=0, metavar="N", help="the port; 0: any free one (default %(default)s)"
+    )
+    fake.add_argument("--script", type=Path, metavar="FILE", help="a list of steps (default: healthy)")
+    return top
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps our line breaks, and one column for all options."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names what to do when something is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"modelpool: {message}\ntry: {self.prog} --help\n")
+
+
+def _add(
+    commands: "argparse._SubParsersAction[_Parser]", name: str, summary: str, description: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=summary, description=description, epilog=HELP, formatter_class=_Formatter, allow_abbrev=False
+    )
+
+
+def _add_manifests(command: argparse.ArgumentParser, *, required: bool) -> None:
+    command.add_argument(
+        "-f",
+        "--filename",
+        dest="paths",
+        action="append",
+        type=Path,
+        required=required,
+        default=None,
+        metavar="PATH",
+        help="a file, or a folder with *.yaml, *.yml and *.json; may be repeated",
+    )
+    command.add_argument("--namespace", metavar="NS", help="which one, where there are several")
+    command.add_argument(
+        "--secret",
+        dest="secrets",
+        action="append",
+        type=secrets.parse,
+        default=[],
+        metavar="NAME/KEY=FROM",
+        help="a key that is not on disk; FROM is env:VARIABLE or file:PATH; may be repeated",
+    )
+
+
+def _add_address(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--port", type=_port, default=DATA_PORT, metavar="N", help="the port of modelpool run (default %(default)s)"
+    )
+    command.add_argument("--admin", metavar="URL", help="its admin address (default http://127.0.0.1:N+2)")
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= 65_533:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a port up to 65533, not {text!r}")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 1 to 1000000, not {text!r}")
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if 0.01 <= rate <= 1000:
+        return rate
+    raise argparse.ArgumentTypeError(f"must be a number from 0.01 to 1000, not {text!r}")
