@@ -226,7 +226,7 @@ def _entries(manifest: dict[str, Any], part: str, *, coded: bool) -> Iterator[tu
             except (binascii.Error, ValueError):
                 yield path, f"{part}.{name} must be base64; plain text belongs in {_PLAIN[part]}"
         else:
-            yield path, value.encode()
+            yield path, value.encode(errors="surrogatepass")
 
 
 _PLAIN = {"data": "stringData", "binaryData": "data"}

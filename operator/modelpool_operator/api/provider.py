@@ -178,19 +178,26 @@ class FakeStep(Spec):
         default=None, alias="for", description="The step ends after this time. Default: it does not end by time."
     )
     status: Annotated[int, Between(200, 599)] | None = Field(
-        default=None, description="The status of its answers. Default: 200."
+        default=None, description="The status of its answers. Default: 200, or the one that belongs to error."
     )
     error: Annotated[str, Text("a word (letters, digits, - _ .)", r"^[-._A-Za-z0-9]+\Z")] | None = Field(
-        default=None, description="The code in the error body, like insufficient_quota. Default: by the status."
+        default=None,
+        description="The code in the error body, like insufficient_quota; with status 200 the error comes inside the "
+        "answer. Default: the one that the API uses with the status.",
     )
     first_token: Annotated[str, Within("0s", "24h")] | None = Field(
-        default=None, alias="firstToken", description="How long the first token takes. Default: 0s."
+        default=None,
+        alias="firstToken",
+        description="The wait before the first token of a stream, and before the head of every other answer. "
+        "Default: 0s.",
     )
     tokens_per_second: Annotated[int, Between(1, 1_000_000)] | None = Field(
-        default=None, alias="tokensPerSecond", description="How fast the tokens come. Default: all at once."
+        default=None, alias="tokensPerSecond", description="The pace of a stream. Default: all at once."
     )
     tokens: Annotated[int, Between(0, 100_000)] | None = Field(
-        default=None, description="How many tokens an answer has. Default: as many as its greeting."
+        default=None,
+        description="How long a plain text is; with Cut, Stall or an error in a stream, what goes out before it. "
+        "Default: as long as its own sentence; none before a fault or an error.",
     )
     fault: Literal["Refuse", "Reset", "Hang", "Cut", "Stall"] | None = Field(
         default=None,

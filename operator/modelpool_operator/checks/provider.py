@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from modelpool_operator import defaults, durations
-from modelpool_operator.api.provider import Provider, ProviderSpec
+from modelpool_operator.api.provider import FakeStep, Provider, ProviderSpec
 from modelpool_operator.checks import headers, urls
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Path, Problem
@@ -115,14 +115,29 @@ def step_never_comes(spec: ProviderSpec) -> Iterator[Finding]:
             yield Finding(path, "must have at most one of requests and for")
         if index < len(script) - 1 and step.requests is None and step.for_ is None:
             yield Finding(path, "must have requests or for: without an end, the steps after it never come")
-        if step.fault in ("Refuse", "Reset", "Hang") and step.status is not None:
-            yield Finding((*path, "status"), f"does nothing with fault {step.fault}, which sends no status")
+        if step.fault in ("Refuse", "Reset", "Hang"):
+            yield from (
+                Finding((*path, name), f"does nothing with fault {step.fault}, which sends nothing")
+                for name, value in _of_an_answer(step).items()
+                if value is not None
+            )
 
 
 def holds_credential(spec: ProviderSpec) -> bool:
     """Whether requests carry a secret: a key, or a header from a Secret."""
     keyed = spec.auth is not None and spec.auth.type == "APIKey"
     return keyed or any(header.secret_ref is not None for header in spec.headers or ())
+
+
+def _of_an_answer(step: FakeStep) -> dict[str, object]:
+    """The fields of a step that say something about its answer."""
+    return {
+        "status": step.status,
+        "error": step.error,
+        "firstToken": step.first_token,
+        "tokensPerSecond": step.tokens_per_second,
+        "tokens": step.tokens,
+    }
 
 
 def _key_header(spec: ProviderSpec) -> str | None:
