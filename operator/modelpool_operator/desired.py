@@ -270,6 +270,9 @@ def _invalid_pool(name: str, models: tuple[str, ...], entry: _Judged) -> contrac
 def _no_target(
     pool: ModelPool, models: tuple[str, ...], unresolved: tuple[contract.Unresolved, ...]
 ) -> contract.ClosedPool:
-    reasons = "; ".join(f"{entry.target}: {entry.message}" for entry in unresolved)
+    targets: dict[str, list[str]] = {}
+    for entry in unresolved:
+        targets.setdefault(entry.message, []).append(entry.target)
+    reasons = "; ".join(f"{', '.join(each)}: {why}" for why, each in targets.items())
     message = f"no target of the pool {pool.metadata.name} can be used: {reasons}"
     return contract.ClosedPool(name=pool.metadata.name, models=models, code="no_target", message=message)

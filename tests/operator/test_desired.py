@@ -320,6 +320,15 @@ def test_a_pool_without_any_target_stays_published_and_says_why() -> None:
     )
 
 
+def test_targets_that_fail_for_one_reason_are_named_together() -> None:
+    result = _run(pool(targets=[_target("a", "x"), _target("b", "y"), _target("c", "x")]))
+    assert _config(result).closed[0].message == (
+        "no target of the pool chat can be used: "
+        "a, c: there is no Provider x in namespace default; kubectl get mprov -n default; "
+        "b: there is no Provider y in namespace default; kubectl get mprov -n default"
+    )
+
+
 def test_a_target_whose_provider_was_never_accepted_says_what_is_wrong_there() -> None:
     result = _run(provider(traffic="Slow"), pool())
     [closed] = _config(result).closed

@@ -104,8 +104,8 @@ class SameTarget(Spec):
 
     retries: Annotated[int, Between(0, 100)] | None = Field(
         default=None,
-        description="How often the same target is asked again before another one; 0 is never. Default: 0 while "
-        "another target is available and not yet tried, else 1.",
+        description="How often the same target is asked again before another one, as far as maxAttempts goes; 0 is "
+        "never. Default: 0 while another target is available and not yet tried, else 1.",
     )
     backoff: Backoff | None = Field(
         default=None, description="The waits in between. Default: 250ms doubling to 2s, full jitter."
