@@ -74,8 +74,8 @@ def _call_events(numbers: Iterator[int], index: int, item: dict[str, Any], call:
     yield Event(_event(numbers, "response.output_item.done", output_index=index, item=item))
 
 
-def _event(numbers: Iterator[int], name: str, **fields: object) -> bytes:
-    return named(name, {"type": name, "sequence_number": next(numbers), **fields})
+def _event(numbers: Iterator[int], kind: str, /, **fields: object) -> bytes:
+    return named(kind, {"type": kind, "sequence_number": next(numbers), **fields})
 
 
 def _frame(question: Question, serial: str, created: int) -> dict[str, Any]:

@@ -150,6 +150,7 @@ class Connection(asyncio.Protocol):
             self._hang_up("reset")
         elif answer == "Hang":
             attempt.outcome = "Hang"
+            self._host.changed()
             await asyncio.get_running_loop().create_future()
         else:
             await self._play(answer, attempt, head)
@@ -174,11 +175,11 @@ class Connection(asyncio.Protocol):
             if not isinstance(part, bytes):
                 await pace.wait(part)
             elif part:
+                await asyncio.sleep(0)
+                await self._writable.wait()
                 self._write(b"%x\r\n%b\r\n" % (len(part), part) if framing == "chunked" else part)
                 attempt.sent_bytes += len(part)
                 self._host.changed()
-                await asyncio.sleep(0)
-                await self._writable.wait()
         await self._finish(answer.ends, attempt, framing, stays=stays)
 
     async def _finish(self, ends: Ending, attempt: FakeAttempt, framing: str, *, stays: bool) -> None:
@@ -187,7 +188,8 @@ class Connection(asyncio.Protocol):
             self._host.changed()
             await asyncio.get_running_loop().create_future()
         if ends == "clean" and framing == "chunked":
-            self._write(b"0\r\n\r\n")
+            self._write(b"0\r\n\r\n")  # in one go with the last part: clients close right after the last event
+        await self._writable.wait()
         self._end(_FAULT_OF[ends])
         if ends == "reset" or (ends == "cut" and framing == "close"):
             self._hang_up("reset")  # where the end of the connection ends the body, only a reset is no clean end
