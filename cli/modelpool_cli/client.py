@@ -133,7 +133,7 @@ def _open(
         raise UnreachableError(_nothing_there(url)) from error
     except (OSError, http.client.HTTPException) as error:
         connection.close()
-        raise UnreachableError(f"{_origin(url)} does not answer as a sidecar does: {error or repr(error)}") from error
+        raise UnreachableError(f"{_origin(url)} does not answer as a sidecar does: {error!r}") from error
 
 
 def _origin(url: str) -> str:

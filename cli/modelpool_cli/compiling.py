@@ -13,6 +13,7 @@ from modelpool_operator import resources
 from modelpool_operator.api.meta import DEFAULT_NAMESPACE
 from modelpool_operator.desired import Accepted, Desired, Form, Namespace, desired
 from modelpool_operator.problems import Problem
+from modelpool_operator.resources import Observed
 
 SecretValues = Mapping[tuple[str, str], bytes]
 """Values from outside the manifests, by the Secret's name and key."""
@@ -41,6 +42,7 @@ class Told:
 class Outcome:
     """`skipped`: manifests of kinds that are none of ours. `kept`: objects that run in their last accepted form."""
 
+    observed: Observed
     desired: Desired
     loaded: Loaded
     problems: tuple[Told, ...]
@@ -51,6 +53,12 @@ class Outcome:
     def namespaces(self) -> tuple[str, ...]:
         """Where there is a Provider or a pool."""
         return tuple(sorted({key[1] for key in self.desired.verdicts}))
+
+    @property
+    def pool_file(self) -> str | None:
+        """The file that holds the first pool."""
+        numbers = [number for key, number in self.observed.documents.items() if key[0] == "ModelPool"]
+        return self.loaded.manifests[min(numbers)].file if numbers else None
 
     def choose(self, wanted: str | None) -> str:
         """The namespace that is meant: the one that was asked for, or the only one there is."""
@@ -85,7 +93,7 @@ class Compiler:
         kept = tuple(
             f"{kind} {name}" for (kind, _, name), verdict in result.verdicts.items() if verdict.form is Form.LAST_GOOD
         )
-        return Outcome(result, loaded, _problems(loaded, result), _skipped(loaded, observed.skipped), kept)
+        return Outcome(observed, result, loaded, _problems(loaded, result), _skipped(loaded, observed.skipped), kept)
 
     def keep(self, outcome: Outcome) -> None:
         """This is in force now: what later edits fall back to."""

@@ -1,4 +1,4 @@
-"""`break` and `mend`, which talk to the Fake providers of a running sidecar, and `fake-provider`, which is one alone."""
+"""`break` and `mend`, for the Fake providers of a running sidecar, and `fake-provider`, which is one alone."""
 
 import asyncio
 from pathlib import Path
@@ -82,7 +82,10 @@ async def _serve(port: int, script: Fake) -> int:
 
 
 def _tell(attempt: FakeAttempt) -> None:
-    print(attempt, flush=True)
+    asked = f"{attempt.method} {attempt.target}".strip() or "a connection"
+    took = (attempt.ended or attempt.started) - attempt.started
+    model = attempt.model or "-"
+    print(f"{asked}  model {model}  {attempt.status or '-'} {attempt.outcome}  {took:.2f} s", flush=True)
 
 
 def _post(url: str, done: str) -> int:

@@ -15,13 +15,14 @@ from modelpool_config.models import Config
 @dataclass(frozen=True, slots=True)
 class Start:
     """How we were started. `make`: by the Makefile; `command`: how `modelpool` is called here; `port`: the data port;
-    `python`: an interpreter that has the openai SDK, None where this one does not have it."""
+    `python`: an interpreter that has the openai SDK, None where this one does not have it; `pool_file`: where a pool is."""
 
     make: bool
     command: str
     port: int
     python: str | None
     paths: Sequence[str] = ()
+    pool_file: str | None = None
     default_port: int = 4891
 
     @property
@@ -44,13 +45,13 @@ def ready(start: Start, config: Config, ports: tuple[int, int, int]) -> list[str
         *(f"  {line}" for line in snippet(start, model)),
         "",
         "Next:",
-        *(f"  {command:<{_width(start, config, model)}}  {what}" for command, what in _next(start, config, model)),
+        *(f"  {line}" for line in _next(start, config, model)),
     ]
 
 
 def curl(start: Start, model: str) -> str:
     """One line for a shell."""
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hello"}]})
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hello"}]}, separators=(",", ":"))
     return f"curl {start.base_url}/chat/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
@@ -83,23 +84,35 @@ def _pool_line(config: Config) -> list[str]:
     return lines + [f"  pool {pool.name}: answers 503, {pool.message}" for pool in config.closed]
 
 
-def _next(start: Start, config: Config, model: str) -> list[tuple[str, str]]:
-    fakes = [provider.name for provider in config.providers if provider.dialect == "Fake"]
+def _next(start: Start, config: Config, model: str) -> list[str]:
     lines = [(_ask(start, model), "60 requests, a live tally per target")]
-    if fakes:
-        lines.append((_fake(start, "break", fakes[0]), f"{fakes[0]} fails; watch the lines below, then ask again"))
-        lines.append((_fake(start, "mend", fakes[0]), "it comes back: probes, then its full share"))
-    if start.paths:
-        lines.append((f"edit {start.paths[0]}", "a weight, a limit: the next request takes it"))
-        lines.append((f"{start.command} run -f {start.paths[0]} -- python app.py", "your program, pointed here"))
-        lines.append((f"OPENAI_API_KEY=... {start.command} run", "your own key, no manifests"))
-    else:
-        lines.append((f"{start.command} run -- python app.py", "your program, pointed here"))
-    return lines
+    fake = _first_fake(config)
+    if fake is not None:
+        lines.append((_fake(start, "break", fake), f"{fake} fails; watch the lines below, and ask again"))
+        lines.append((_fake(start, "mend", fake), "it comes back: probes first, then its full share"))
+    width = max(len(command) for command, _ in lines)
+    files = f" -f {shlex.quote(start.paths[0])}" if start.paths else ""
+    return [
+        *(f"{command:<{width}}  {what}" for command, what in lines),
+        *([f"Edit {start.pool_file}, a weight say: the next request takes it."] if start.pool_file else []),
+        "A program of yours, its OPENAI_BASE_URL pointed here:",
+        f"  {start.command} run{files} --port 0 -- printenv OPENAI_BASE_URL",
+        *_own_key(start),
+    ]
 
 
-def _width(start: Start, config: Config, model: str) -> int:
-    return min(48, max(len(command) for command, _ in _next(start, config, model)))
+def _own_key(start: Start) -> list[str]:
+    """Nothing to say where it runs already."""
+    return ["Your own key, no manifests (Ctrl-C here first):", f"  OPENAI_API_KEY=... {start.command} run"] * bool(
+        start.paths
+    )
+
+
+def _first_fake(config: Config) -> str | None:
+    """The Fake that answers most: the heaviest target of the first tier of the first pool that has one."""
+    fakes = {provider.name for provider in config.providers if provider.dialect == "Fake"}
+    targets = [target for pool in config.pools for target in pool.targets if target.provider in fakes]
+    return min(targets, key=lambda target: (target.priority, -target.weight)).provider if targets else None
 
 
 def _ask(start: Start, model: str) -> str:

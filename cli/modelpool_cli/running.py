@@ -70,16 +70,22 @@ def run(options: RunOptions, env: Mapping[str, str]) -> int:
         what = "no pool can serve" if start is not None and start.config.closed else "there is no ModelPool"
         return fail(f"nothing to run in namespace {namespace}: {what}", NO)
     compiler.keep(outcome)
-    return asyncio.run(_Run(options, env, watch, compiler, namespace).serve(start))
+    return asyncio.run(_Run(options, env, watch, compiler, namespace, outcome.pool_file).serve(start))
 
 
 class _Run:
     """One run, from listening to stopped."""
 
     def __init__(
-        self, options: RunOptions, env: Mapping[str, str], watch: Watch, compiler: Compiler, namespace: str
+        self,
+        options: RunOptions,
+        env: Mapping[str, str],
+        watch: Watch,
+        compiler: Compiler,
+        namespace: str,
+        pool_file: str | None,
     ) -> None:
-        self._options, self._env, self._namespace = options, env, namespace
+        self._options, self._env, self._namespace, self._pool_file = options, env, namespace, pool_file
         self._watch, self._compiler = watch, compiler
         self._make = env.get(STARTED_BY) == "make"
         # A program's own output stays its own.
@@ -142,7 +148,8 @@ class _Run:
             return in_force
         self._compiler.keep(outcome)
         await sidecar.apply(new.config, new.credentials)
-        self._say(_edit_line(outcome, in_force, new))
+        for line in _edit_lines(outcome, in_force, new):
+            self._say(line)
         return new
 
     async def _run_program(self, sidecar: Sidecar, signals: Signals) -> int:
@@ -180,6 +187,7 @@ class _Run:
             port=sidecar.data_port,
             python=_shown(sys.executable) if importlib.util.find_spec("openai") else None,
             paths=[str(path) for path in self._options.paths],
+            pool_file=self._pool_file if self._options.paths else None,
         )
         return hints.ready(start, first.config, (sidecar.data_port, sidecar.admin_port, sidecar.local_port))
 
@@ -239,12 +247,15 @@ def _reader(options: RunOptions, env: Mapping[str, str]) -> watching.Read:
     return lambda: found
 
 
-def _edit_line(outcome: Outcome, old: Namespace, new: Namespace) -> str:
+def _edit_lines(outcome: Outcome, old: Namespace, new: Namespace) -> list[str]:
+    """What the edit changed, and what of it was not taken."""
     changed = changes.line(old.config, new.config)
     if changed is None and old.credentials != new.credentials:
         changed = "new keys"
-    kept = f"; {', '.join(outcome.kept)} in the last good form" if outcome.kept else ""
-    return f"* {changed or 'nothing that runs has changed'}{kept}"
+    if changed is None and not outcome.kept:
+        changed = "nothing that runs has changed"
+    lines = [] if changed is None else [f"* {changed}"]
+    return lines + [f"! {each}: its last good form goes on" for each in outcome.kept]
 
 
 def _nothing_to_run(options: RunOptions) -> str:

@@ -48,9 +48,9 @@ def explain(told: Mapping[str, str], pool: Mapping[str, Any] | None) -> list[str
         priority: sum(each["weight"] for each in targets if each["priority"] == priority)
         for priority in {each["priority"] for each in targets}
     }
-    for each in targets:
-        lines.append(f"{_mark(each, told)} {each['name']}: {_standing(each, total[each['priority']])}")
-    return lines
+    return lines + [
+        f"{_mark(each, told)} {each['name']}: {_standing(each, total[each['priority']])}" for each in targets
+    ]
 
 
 def _mark(target: Mapping[str, Any], told: Mapping[str, str]) -> str:
