@@ -97,6 +97,7 @@ class AttemptRun:
         self._phase = "head"
         self._committed = False
         self._paused = False
+        self._awaiting_done = False
         self._last_token = 0.0
         self._hard: Timer | None = None
         self._timer: Timer | None = None
@@ -272,6 +273,15 @@ class AttemptRun:
         elif reader.done:
             self._stream_complete(reader)
         elif reader.finished:
+            self._await_done(reader)
+        elif self._awaiting_done:  # a choice began after all before it had finished
+            self._awaiting_done = False
+            self._arm(self._order.timeouts.idle, self._idle)
+
+    def _await_done(self, reader: StreamReader) -> None:
+        """Once: what comes in that time does not prolong it."""
+        if not self._awaiting_done:
+            self._awaiting_done = True
             self._arm(DONE_SECONDS, lambda: self._stream_complete(reader))
 
     def _pass_on(self, reader: StreamReader, out: bytes) -> None:

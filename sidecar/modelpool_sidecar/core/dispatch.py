@@ -224,15 +224,14 @@ class Dispatch:
             default=None,
         )
         if soonest is None or not self.pool.last_resort or not self.state.enter_last_resort(self.pool.name):
-            return Stop(verdict.none_available(self.pool, self.operation, blocks, self.failures))
+            return self._none_available(blocks)
         return self._begin(blocks[soonest[1]][0], now, same=False, last_resort=True)
 
     def _begin(self, target: Target, now: float, *, same: bool, last_resort: bool = False) -> Step:
         if self._is_full(target):
             if last_resort:
                 self.state.leave_last_resort(self.pool.name)
-            blocks = [(target, verdict.Block("full", 1.0))]
-            return Stop(verdict.none_available(self.pool, self.operation, blocks, self.failures))
+            return self._none_available([(target, verdict.Block("full", 1.0))])
         visit = self._visit(target)
         visit.attempts += 1
         visit.tried_in_cascade = True
@@ -319,6 +318,11 @@ class Dispatch:
             return False
         budget.take(now)
         return True
+
+    def _none_available(self, blocks: list[tuple[Target, verdict.Block]]) -> Stop:
+        if self.failures:
+            return self._spent()
+        return Stop(verdict.none_available(self.pool, self.operation, blocks))
 
     def _spent(self) -> Stop:
         return Stop(verdict.spent(self.pool, self.failures))

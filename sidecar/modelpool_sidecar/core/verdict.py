@@ -89,12 +89,8 @@ def deadline(pool: Pool, failures: Sequence[Failure]) -> Refusal:
     return Refusal("deadline_exceeded", f"pool {pool.name}: no answer within {pool.total:g} s{tried}", spent=True)
 
 
-def none_available(
-    pool: Pool, operation: str, blocks: Sequence[tuple[Target, Block]], failures: Sequence[Failure]
-) -> Failure | Refusal:
-    """No target can be tried at all: why, and how long that lasts."""
-    if failures:
-        return spent(pool, failures)
+def none_available(pool: Pool, operation: str, blocks: Sequence[tuple[Target, Block]]) -> Refusal:
+    """No target could be tried at all: why, and how long that lasts."""
     why = "; ".join(f"{target.name} {_words(block)}" for target, block in blocks)
     cooling = [(target, block) for target, block in blocks if block.kind == "cooling"]
     waits = [block.wait for _, block in blocks if block.kind in ("cooling", "full")]
@@ -128,18 +124,16 @@ def _wait(refusal: Refusal, seconds: float) -> Refusal:
     return Refusal(refusal.code, f"{refusal.message}; try again in {seconds:.1f} s", retry_after=seconds)
 
 
+_IDLE_WORDS = {
+    "full": "is at connections.maxOpen",
+    "drained": "is drained",
+    "pending": "has no key yet",
+    "unsupported": "does not know the operation",
+}
+
+
 def _words(block: Block) -> str:
-    match block.kind:
-        case "cooling":
-            return f"cools for {block.wait:.1f} s ({block.reason})"
-        case "full":
-            return "is at connections.maxOpen"
-        case "drained":
-            return "is drained"
-        case "pending":
-            return "has no key yet"
-        case "unsupported":
-            return "does not know the operation"
+    return _IDLE_WORDS.get(block.kind) or f"cools for {block.wait:.1f} s ({block.reason})"
 
 
 def _limited(pool: Pool, failures: Sequence[Failure]) -> Refusal:

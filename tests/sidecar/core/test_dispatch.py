@@ -339,6 +339,29 @@ def test_unreachable_until_the_deadline_is_504_with_what_was_tried() -> None:
     assert "primary Unreachable" in refusal.message
 
 
+def test_a_repetition_that_has_become_impossible_while_it_slept_is_given_up() -> None:
+    keys = iter([True, True, False])
+    walk = Walk(a_snapshot(), rng=lambda: 0.5, ready=lambda _target: next(keys, False))
+    walk.tried = walk.next()  # type: ignore[assignment]  # it is the first attempt
+    walk.fail(Outcome.FAILED, 500, body=b"{}")
+    assert isinstance(walk.answer(), Failure)
+
+
+def test_a_fallback_that_is_full_and_may_not_be_passed_over_ends_with_what_is_known() -> None:
+    providers = [a_provider(), a_provider("backup", connections={"max_open": 1, "idle_timeout": 0})]
+    outcomes = tuple(outcome for outcome in BY_DEFAULT if outcome is not Outcome.LOCAL_LIMIT)
+    pool = a_pool(targets=[a_target(), a_target("backup", priority=1)], fallback={"outcomes": outcomes})
+    walk = Walk(a_snapshot([pool], providers))
+    walk.state.opened("backup")
+    assert walk.run(Outcome.FAILED, 500, body=b"{}") == ["primary"]
+    assert isinstance(walk.end.answer, Failure)
+
+
+def test_a_failure_introduces_itself_without_its_body() -> None:
+    failure = Failure("primary", "openai", Outcome.FAILED, "x", status=500, body=b"the answer")
+    assert repr(failure) == "<Failure primary: Failed 500>"
+
+
 # -- another key
 
 

@@ -199,6 +199,28 @@ def test_a_finish_without_done_is_completed_at_once_by_the_end_of_the_body(how: 
     assert bench.nothing_is_held()
 
 
+def test_what_comes_while_done_is_awaited_does_not_prolong_the_wait() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("hi") + a_chunk(finish="stop"))
+    for _ in range(2):
+        bench.clock.advance(0.9)
+        bench.upstream.last.data(b": ping\n\n")
+    bench.clock.advance(0.3)
+    assert client.end == "finished"
+
+
+def test_a_choice_that_begins_after_the_others_finished_is_waited_for() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("one") + a_chunk(finish="stop"))
+    bench.upstream.last.data(b'data: {"choices":[{"index":1,"delta":{"content":"two"},"finish_reason":null}]}\n\n')
+    bench.clock.advance(60)
+    assert client.end is None
+    bench.upstream.last.data(b'data: {"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}\n\n' + DONE)
+    assert client.end == "finished"
+
+
 def test_usage_after_the_finish_still_comes_through() -> None:
     bench = Bench(two())
     client = started(bench)
@@ -298,6 +320,50 @@ def test_a_provider_that_answers_a_stream_with_one_whole_body_is_passed_on_as_it
 def an_event(kind: str, **fields: Any) -> bytes:
     """One event of the Responses API."""
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind, **fields}))
+
+
+def test_a_connection_that_breaks_after_the_answer_is_nobodys_fault() -> None:
+    bench = Bench(two())
+    started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("hi", finish="stop") + DONE)
+    bench.upstream.last.error("cut")
+    assert bench.records[0].outcome is Outcome.OK
+    assert bench.nothing_is_held()
+
+
+def test_an_answer_of_the_filter_alone_goes_on_where_the_pool_asks_for_it() -> None:
+    bench = Bench(two(fallback={"outcomes": ("ContentPolicy",)}))
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk(finish="content_filter") + DONE)
+    bench.upstream.last.head(200, SSE)
+    bench.upstream.last.data(ROLE + a_chunk("hi", finish="stop") + DONE)
+    assert client.headers["x-modelpool-target"] == "backup"
+
+
+def test_a_last_event_without_its_line_end_counts() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("hi") + a_chunk(finish="stop") + b"data: [DONE]")
+    bench.upstream.last.end()
+    assert client.end == "finished"
+    assert client.body.endswith(DONE)
+
+
+def test_an_error_event_without_its_line_end_counts() -> None:
+    bench = Bench(two())
+    client = started(bench)
+    bench.upstream.last.data(ROLE + a_chunk("half") + b'data: {"error":{"message":"overloaded"}}')
+    bench.upstream.last.end()
+    assert client.end == "failed"
+    assert b"overloaded" in client.body
+
+
+def test_things_introduce_themselves() -> None:
+    bench = Bench(two())
+    started(bench)
+    (exchange,) = bench.proxy._exchanges
+    assert repr(exchange) == "<Exchange chat: attempt 1, <AttemptRun stream status=200>>"
+    assert repr(bench.proxy).endswith("2 pools, 2 providers>, 1 in flight>".replace("2 pools", "1 pools"))
 
 
 def test_an_error_event_of_the_responses_api_is_in_its_own_terms() -> None:

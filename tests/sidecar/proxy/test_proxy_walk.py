@@ -162,6 +162,26 @@ def test_a_failed_answer_is_read_to_16_kib_and_not_further() -> None:
     assert bench.upstream.asked == ["primary", "backup"]
 
 
+def test_a_failed_answer_that_breaks_off_is_classified_by_what_came() -> None:
+    bench = Bench(two())
+    client = bench.ask()
+    bench.upstream.last.head(429)
+    bench.upstream.last.data(b'{"error":{"code":"insufficient_')
+    bench.upstream.last.error("cut")
+    bench.upstream.last.answer()
+    assert (client.status, bench.records[0].attempts[0].outcome) == (200, Outcome.RATE_LIMITED)
+
+
+def test_a_clients_fault_that_never_ends_is_told_in_our_words() -> None:
+    bench = Bench(two())
+    client = bench.ask()
+    bench.upstream.last.head(400)
+    bench.upstream.last.data(b'{"error":{"message":"')
+    bench.clock.advance(121)
+    assert (client.status, client.error_code) == (502, "upstream_error")
+    assert bench.nothing_is_held()
+
+
 def test_the_clients_own_fault_is_relayed_whole_even_if_it_is_long_and_slow() -> None:
     bench = Bench(two())
     client = bench.ask()
@@ -460,6 +480,16 @@ def test_long_whole_answers_are_committed_and_passed_on_in_bounded_memory() -> N
     attempt.data(b"y")
     attempt.end()
     assert (client.body[-1:], client.end) == (b"y", "finished")
+
+
+def test_a_committed_whole_answer_that_stalls_is_ended_visibly() -> None:
+    bench = Bench(two())
+    client = bench.ask()
+    bench.upstream.last.head(200)
+    bench.upstream.last.data(b"x" * 9 * 1024 * 1024)
+    bench.clock.advance(121)
+    assert client.end == "failed"
+    assert bench.records[0].outcome is Outcome.STALLED
 
 
 def test_a_whole_answer_that_breaks_after_its_commit_is_never_a_clean_end() -> None:
