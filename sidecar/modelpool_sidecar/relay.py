@@ -79,7 +79,7 @@ class AiohttpDownstream:
         self._stir()
 
     def write(self, data: bytes) -> bool:
-        """Send a part of the body; False: enough for now."""
+        """Send a part of the body. False: it was taken, but pause until on_writable."""
         if self._settled or self._ended:
             return True
         self._queue.append(data)
