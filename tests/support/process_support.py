@@ -207,7 +207,7 @@ class Process:
 
 async def _collect(stream: asyncio.StreamReader, lines: list[str]) -> None:
     async for line in stream:
-        lines.append(line.decode().rstrip("\n"))
+        lines.append(line.decode().rstrip("\n"))  # noqa: PERF401 - read while it grows
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 import pytest
@@ -68,7 +69,7 @@ class Load:
         self.failures: list[BaseException] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> "Load":
+    async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
         self._tasks = [asyncio.create_task(self._ask(stream=number % 2 == 0)) for number in range(4)]
         return self
