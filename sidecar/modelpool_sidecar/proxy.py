@@ -121,7 +121,10 @@ class Proxy:
         pool: Pool | None,
         refusal: Refusal | None,
     ) -> None:
-        named = (("x-modelpool-pool", pool.name),) if pool is not None else ()
+        named: Headers = ()
+        if pool is not None:
+            config = pool.digest.removeprefix("sha256:")[:12]
+            named = (("x-modelpool-pool", pool.name), ("x-modelpool-attempts", "0"), ("x-modelpool-config", config))
         told = refusal.all_headers if refusal is not None else ()
         downstream.head(status, (_JSON, *told, *named, ("content-length", str(len(body)))))
         downstream.write(body)
