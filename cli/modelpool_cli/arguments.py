@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         type=_port,
         default=DATA_PORT,
         metavar="N",
-        help="take the ports N, N+1 and N+2; 0: any free ones (default %(default)s)",
+        help="take the ports N, N+1 and N+2; 0: any free three (default %(default)s)",
     )
 
     check = _add(commands, "check", "judge manifests, without running them", _CHECK)

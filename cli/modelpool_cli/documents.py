@@ -158,7 +158,7 @@ class _Values:
                 if merged:
                     raise _refused(key_node, "the merge key << stands twice; write one with a list")
                 merged = True
-                self._merge(value_node, path, found, here)
+                self._merge(key_node, value_node, path, found, here)
                 continue
             name = self._key(key_node)
             if name in here:
@@ -169,18 +169,18 @@ class _Values:
             found[name] = self.value(value_node, (*path, name))
         return found
 
-    def _merge(self, node: Node, path: Path, found: dict[str, Any], here: dict[str, int]) -> None:
+    def _merge(self, sign: Node, node: Node, path: Path, found: dict[str, Any], here: dict[str, int]) -> None:
         """`<<`: fields of other maps. Own fields written below it win; kubectl lets it win over those above it."""
         maps = node.value if isinstance(node, SequenceNode) else [node]
         for each in maps:
             if not isinstance(each, MappingNode):
-                raise _refused(node, "<< takes a map or a list of maps")
+                raise _refused(sign, "<< takes a map or a list of maps")
             inner = _Values(self.start, _count=self._count, _open=self._open)
             values = inner.value(each, path)
             self._count = inner._count
             for name, value in values.items():
                 if name in here:
-                    raise _refused(node, f"<< brings {name!r} again, which stands above it; write << first")
+                    raise _refused(sign, f"<< brings {name!r} again, which stands above it; write << first")
                 if name not in found:
                     found[name] = value
                     at = (*path, name)

@@ -15,7 +15,8 @@ from modelpool_config.models import Config
 @dataclass(frozen=True, slots=True)
 class Start:
     """How we were started. `make`: by the Makefile; `command`: how `modelpool` is called here; `port`: the data port;
-    `python`: an interpreter that has the openai SDK, None where this one does not have it; `pool_file`: where a pool is."""
+    `python`: an interpreter that has the openai SDK, None where this one does not have it; `pool_file`: where a pool
+    is, to be edited."""
 
     make: bool
     command: str

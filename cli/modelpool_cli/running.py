@@ -36,6 +36,8 @@ CTRL_C_GRACE_SECONDS = 1.0
 STARTED_BY = "MODELPOOL_STARTED_BY"
 _FLUSH_SECONDS = 3.0
 _PORTS = 3
+_TRIES = 5
+"""A port may be taken between the look and the listening."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,8 @@ class _Run:
     async def serve(self, first: Namespace) -> int:
         """Start, follow, drain, stop."""
         telemetry = service.build(self._env, monotonic=asyncio.get_running_loop().time)
-        sidecar = Sidecar(
-            Settings(port=self._options.port), telemetry, self._tell_request, fake_greeting=self._greeting()
-        )
         try:
-            await sidecar.start()
+            sidecar = await self._listen(telemetry)
         except OSError as error:
             return fail(self._port_taken(error), NO)
         try:
@@ -107,6 +106,21 @@ class _Run:
         finally:
             await sidecar.stop()
             await asyncio.to_thread(telemetry.shutdown, _FLUSH_SECONDS)
+
+    async def _listen(self, telemetry: service.TelemetryService) -> Sidecar:
+        """A started sidecar. Any port means three in a row, so that what is printed finds all of them."""
+        for _ in range(_TRIES if self._options.port == 0 else 0):
+            try:
+                return await self._start(telemetry, any_port())
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        return await self._start(telemetry, self._options.port or any_port())
+
+    async def _start(self, telemetry: service.TelemetryService, port: int) -> Sidecar:
+        sidecar = Sidecar(Settings(port=port), telemetry, self._tell_request, fake_greeting=self._greeting())
+        await sidecar.start()
+        return sidecar
 
     async def _follow(self, sidecar: Sidecar, first: Namespace, signals: Signals) -> int:
         await sidecar.apply(first.config, first.credentials)
@@ -208,6 +222,16 @@ class _Run:
 def free_port(start: int) -> int:
     """The first port from `start` on where three in a row are free now."""
     return next((port for port in range(start, 65_000, 10) if all(_is_free(port + i) for i in range(_PORTS))), start)
+
+
+def any_port() -> int:
+    """A port that the system has free, with the next two."""
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = int(sock.getsockname()[1])
+        if all(_is_free(port + i) for i in range(1, _PORTS)):
+            return port
 
 
 def _is_free(port: int) -> bool:

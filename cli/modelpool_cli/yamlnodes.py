@@ -31,6 +31,7 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"found undefined alias '(.*)'", r"the alias *\1 has no anchor &\1 above it"),
     (r"expected ',' or '(.)', but got.*", r"a ',' or the closing \1 is missing"),
 )
+_UNFINISHED = ("found unexpected end of stream", "could not find expected ':'")
 
 
 class MalformedError(Exception):
@@ -47,7 +48,7 @@ def compose(text: str) -> Node | None:
         return _Composer(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         # What began and did not end is worth more than where the file ended.
-        mark = error.context_mark if error.problem == "found unexpected end of stream" else error.problem_mark
+        mark = error.context_mark if error.problem in _UNFINISHED else error.problem_mark
         raise MalformedError(mark.line + 1 if mark else 1, _sentence(error.problem or "")) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

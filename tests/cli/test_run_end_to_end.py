@@ -1,0 +1,249 @@
+"""`modelpool run` as a person uses it: a process, real sockets, files that change."""
+
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli_process import ROOT, Running, admin, chat, modelpool
+from modelpool_cli.running import free_port
+
+POOL = """\
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: chat}
+spec:
+  targets:
+  - {name: one, providerRef: {name: one}, model: m, weight: 1}
+  - {name: two, providerRef: {name: two}, model: m, weight: 0}
+"""
+PROVIDERS = """\
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata: {name: one}
+spec: {dialect: Fake}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata: {name: two}
+spec: {dialect: Fake}
+"""
+SLOW = "{dialect: Fake, fake: {script: [{firstToken: 30s}]}}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "pool.yaml").write_text(POOL)
+    (tmp_path / "providers.yaml").write_text(PROVIDERS)
+    return tmp_path
+
+
+@pytest.fixture
+def running(folder: Path) -> Iterator[Running]:
+    with Running("run", "-f", str(folder), "--port", "0") as started:
+        yield started
+
+
+def test_the_quickstart_answers_and_its_printed_lines_are_true() -> None:
+    with Running("run", "-f", "examples/quickstart", "--port", "0", env={"MODELPOOL_STARTED_BY": "make"}) as run:
+        port = run.port()
+        run.until(r"curl http://127\.0\.0\.1:\d+/v1/chat/completions")
+        run.until(r"^pool +target +attempts")
+        status, headers, body = chat(port)
+        assert status == 200
+        name = headers["x-modelpool-target"]
+        assert f"I am {name} as " in body["choices"][0]["message"]["content"]
+        assert f"make break NAME={name}" in body["choices"][0]["message"]["content"]
+        run.until(rf"^chat +{name} +1 +- +\d+\+\d+ +\d+\.\d\d s$")
+        run.signal(signal.SIGINT)
+        assert run.ended() == 0
+
+
+def test_an_edited_weight_changes_who_answers(running: Running, folder: Path) -> None:
+    port = running.port()
+    assert chat(port)[1]["x-modelpool-target"] == "one"
+    (folder / "pool.yaml").write_text(POOL.replace("weight: 1", "weight: 2").replace("weight: 0", "weight: 9"))
+    running.until(r"^\* pool chat: one weight 1 -> 2, pool chat: two weight 0 -> 9$")
+    assert {chat(port)[1]["x-modelpool-target"] for _ in range(60)} == {"one", "two"}
+
+
+def test_a_broken_edit_is_told_with_its_line_and_the_last_good_config_goes_on(running: Running, folder: Path) -> None:
+    port = running.port()
+    (folder / "pool.yaml").write_text(POOL.replace("weight: 1", "weight: -5"))
+    running.until(r"^! .*pool\.yaml:6: targets\[0\]\.weight must be .* not -5$")
+    running.until(r"^! ModelPool chat: its last good form goes on$")
+    assert chat(port)[0] == 200
+    (folder / "pool.yaml").write_text(POOL.replace("targets:", "targets: ["))
+    running.until(r"^! .*pool\.yaml:\d+: ")
+    running.until(r"^! the last good config goes on$")
+    assert chat(port)[0] == 200
+    (folder / "pool.yaml").unlink()
+    running.until(r"^! no ModelPool is left in namespace default: the last good config goes on$")
+    assert chat(port)[0] == 200
+    (folder / "providers.yaml").unlink()
+    running.until(r"^! the folder .* holds no file")
+    assert chat(port)[0] == 200
+    (folder / "providers.yaml").write_text(PROVIDERS)
+    (folder / "pool.yaml").write_text(POOL.replace("weight: 1", "weight: 3"))
+    running.until(r"^\* pool chat: one weight 1 -> 3$")
+
+
+def test_break_ask_try_and_mend_work_on_what_runs(running: Running) -> None:
+    port = str(running.port())
+    broken = modelpool("break", "one", "--as", "429", "--port", port)
+    assert (broken.returncode, broken.stdout) == (0, "one fails: 429\n")
+    assert chat(int(port))[1]["x-modelpool-target"] == "two"
+    running.until(r"^chat +two +2 .* after one RateLimited$")
+    asked = modelpool("ask", "chat", "--count", "6", "--rate", "50", "--port", port)
+    assert (asked.returncode, asked.stdout) == (0, "two     6  100%  ##############################\n")
+    tried = modelpool("try", "chat", "hello", "--port", port)
+    assert tried.stdout.startswith("I am two as m")
+    assert "* two: serving, priority 0, weight 0 of 1" in tried.stderr
+    assert re.search(r"- one: cooling \(RateLimited\) for [\d.]+ s more, priority 0, weight 1 of 1", tried.stderr)
+    assert modelpool("mend", "one", "--port", port).stdout == "one is mended\n"
+    pinned = modelpool("try", "chat", "hello", "--stream", "--url", f"http://127.0.0.1:{port}/v1", "-o", "json")
+    assert '"target": "' in pinned.stdout
+
+
+def test_slips_are_answered_with_a_sentence(running: Running) -> None:
+    port = str(running.port())
+    unknown = modelpool("try", "chatt", "hello", "--port", port)
+    assert unknown.returncode == 1
+    assert "chat" in unknown.stderr
+    assert "no Fake provider is called 'on'; there is one, two" in modelpool("break", "on", "--port", port).stderr
+    assert modelpool("break", "one", "--as", "Maybe", "--port", port).returncode == 1
+    refused = modelpool("ask", "nobody", "--count", "2", "--rate", "50", "--port", port)
+    assert refused.returncode == 1
+    assert refused.stdout.startswith("refused 404")
+
+
+@pytest.mark.parametrize("words", [("try", "chat", "x"), ("ask", "chat"), ("break", "one"), ("mend", "one")])
+def test_nothing_running_is_answered_with_what_to_do(words: tuple[str, ...]) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound and not listening: refused for sure
+        port = held.getsockname()[1]
+        admin = f"http://127.0.0.1:{port}"
+        ended = modelpool(*words, "--port", str(port), "--admin", admin)
+    assert ended.returncode == 1
+    assert f"nothing runs at http://127.0.0.1:{port}: start it in another terminal" in ended.stderr
+
+
+def test_a_held_port_names_its_holder_and_a_way_out(running: Running, folder: Path) -> None:
+    port = running.port()
+    second = modelpool("run", "-f", str(folder), "--port", str(port))
+    assert second.returncode == 1
+    assert f"port {port} is held by process {running.process.pid} (" in second.stderr
+    assert re.search(r"or take other ports: --port \d+", second.stderr)
+
+
+def test_the_first_ctrl_c_gives_requests_a_second_and_the_second_ends_at_once(folder: Path) -> None:
+    (folder / "providers.yaml").write_text(PROVIDERS.replace("{dialect: Fake}", SLOW))
+    for interrupts in (1, 2):
+        with Running("run", "-f", str(folder), "--port", "0") as run:
+            port = run.port()
+            run.until(r"^pool +target")
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                body = b'{"model":"chat","messages":[{"role":"user","content":"x"}]}'
+                head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
+                client.sendall(head.encode() + body)
+                while admin(port, "state")["pools"][0]["inFlight"] != 1:
+                    pass
+                run.signal(signal.SIGINT)
+                run.until(r"^ending: 1 in flight get 1 s; once more ends at once$")
+                if interrupts == 2:
+                    run.signal(signal.SIGINT)
+                assert run.ended() == 0
+
+
+def test_sigterm_ends_it_clean(running: Running) -> None:
+    running.port()
+    running.until(r"^pool +target")
+    running.signal(signal.SIGTERM)
+    assert running.ended() == 0
+
+
+def test_a_program_gets_our_address_and_its_code_is_ours(folder: Path) -> None:
+    code = "import os; print(os.environ['OPENAI_BASE_URL'], os.environ['OPENAI_API_KEY']); raise SystemExit(7)"
+    ended = modelpool("run", "-f", str(folder), "--port", "0", "--", sys.executable, "-c", code)
+    assert ended.returncode == 7
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1 unused\n", ended.stdout)
+    assert "answers on" in ended.stderr
+
+
+def test_a_program_that_is_ended_by_a_signal_gives_128_and_more(folder: Path) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    assert modelpool("run", "-f", str(folder), "--port", "0", "--", sys.executable, "-c", code).returncode == 137
+    missing = modelpool("run", "-f", str(folder), "--port", "0", "--", "no-such-program")
+    assert (missing.returncode, "there is no program no-such-program" in missing.stderr) == (127, True)
+
+
+def test_signals_reach_the_program(folder: Path) -> None:
+    code = "import signal, time; signal.signal(15, lambda *_: exit(9)); print('up', flush=True); time.sleep(60)"
+    with Running("run", "-f", str(folder), "--port", "0", "--", sys.executable, "-c", code) as run:
+        run.until("^up$")
+        run.signal(signal.SIGTERM)
+        assert run.ended() == 9
+
+
+def test_a_key_alone_makes_a_proxy_for_every_model(tmp_path: Path) -> None:
+    with Running("fake-provider") as provider:
+        upstream = provider.port()
+        env = {"OPENAI_API_KEY": "sk-secret-1", "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1"}
+        with Running("run", "--port", "0", env=env, cwd=tmp_path) as run:
+            port = run.port()
+            status, headers, body = chat(port, "gpt-anything")
+            assert (status, headers["x-modelpool-pool"]) == (200, "openai")
+            assert body["model"] == "gpt-anything"
+            provider.until(r"^POST /v1/chat/completions  model gpt-anything  200 Answered")
+            run.signal(signal.SIGINT)
+            assert run.ended() == 0
+            assert not any("sk-secret-1" in line for line in run.lines)
+        provider.signal(signal.SIGINT)
+        assert provider.ended() == 0
+
+
+def test_our_own_address_in_the_environment_is_not_taken_for_the_upstream(tmp_path: Path) -> None:
+    own = free_port(23_000)
+    env = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": f"http://localhost:{own}/v1"}
+    with Running("run", "--port", str(own), env=env, cwd=tmp_path) as run:
+        assert run.port() == own
+        assert admin(own, "config")["providers"][0]["baseUrl"] == "https://api.openai.com/v1"
+
+
+def test_with_neither_key_nor_manifests_it_says_how_to_get_either() -> None:
+    ended = modelpool("run")
+    assert ended.returncode == 2
+    assert "OPENAI_API_KEY=... " in ended.stderr
+    assert "-f DIR" in ended.stderr
+
+
+def test_a_start_without_any_good_pool_ends_with_1(folder: Path) -> None:
+    (folder / "pool.yaml").write_text(POOL.replace("weight: 1", "weight: x").replace("weight: 0", "weight: y"))
+    ended = modelpool("run", "-f", str(folder), "--port", "0")
+    assert ended.returncode == 1
+    assert "pool.yaml:6: targets[0].weight must be a whole number" in ended.stderr
+    assert "nothing to run in namespace default: no pool can serve" in ended.stderr
+
+
+def test_a_key_from_a_file_reaches_the_provider_and_its_rotation_too(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("sk-first\n")
+    with Running("fake-provider") as provider:
+        upstream = provider.port()
+        folder = tmp_path / "manifests"
+        folder.mkdir()
+        (folder / "all.yaml").write_text(
+            (ROOT / "examples/openai/openai.yaml")
+            .read_text()
+            .replace("dialect: OpenAI", f"dialect: OpenAI\n  baseURL: http://127.0.0.1:{upstream}/v1")
+        )
+        with Running("run", "-f", str(folder), "--port", "0", "--secret", f"openai/api-key=file:{key}") as run:
+            port = run.port()
+            assert chat(port)[0] == 200
+            key.write_text("sk-second\n")
+            run.until(r"^\* new keys$")
+            assert chat(port)[0] == 200
