@@ -91,6 +91,8 @@ def _parse(data: bytes) -> dict[str, Any]:
         raise InvalidConfigError("the config is empty")
     try:
         raw = json.loads(data)
+    except RecursionError as error:
+        raise InvalidConfigError("the config is nested too deeply") from error
     except ValueError as error:
         raise InvalidConfigError(f"the config is not JSON: {error}") from error
     if not isinstance(raw, dict):

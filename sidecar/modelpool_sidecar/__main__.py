@@ -5,6 +5,7 @@ at once. Exit code 0 after a drain, 2 where the environment or a port cannot be 
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -12,8 +13,10 @@ import sys
 import time
 
 from modelpool_config.codec import InvalidConfigError
+from modelpool_sidecar import faults
 from modelpool_sidecar.app import Sidecar
 from modelpool_sidecar.core.record import Record
+from modelpool_sidecar.core.snapshot import CannotCompileError
 from modelpool_sidecar.reload import Mount
 from modelpool_sidecar.settings import Settings, SettingsError
 from modelpool_sidecar.telemetry import service
@@ -21,6 +24,8 @@ from modelpool_sidecar.telemetry.logline import log_line
 
 POLL_SECONDS = 1.0
 FLUSH_SECONDS = 3.0
+HURRIED_FLUSH_SECONDS = 0.2
+"""What spans get after a second signal."""
 
 logger = logging.getLogger("modelpool_sidecar")
 
@@ -56,10 +61,11 @@ async def serve(settings: Settings) -> int:
     draining = asyncio.create_task(sidecar.drain(settings.drain_seconds))
     again = asyncio.create_task(_until_signal())
     await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
+    hurried = again.done()
     for task in (draining, again):
         task.cancel()
     await sidecar.stop()
-    await asyncio.to_thread(telemetry.shutdown, FLUSH_SECONDS)
+    await asyncio.to_thread(telemetry.shutdown, HURRIED_FLUSH_SECONDS if hurried else FLUSH_SECONDS)
     return 0
 
 
@@ -72,17 +78,23 @@ async def follow(mount: Mount, sidecar: Sidecar) -> None:
 
 
 async def poll(mount: Mount, sidecar: Sidecar, now: float) -> None:
-    """Look once. What cannot be used is told once and replaces nothing (B47)."""
+    """Look once. What cannot be used is told once and replaces nothing (B47); nothing ends the looking."""
     try:
         loaded = mount.poll(now)
         if loaded is None:
             return
         await sidecar.apply(loaded.config, loaded.credentials, loaded.sidecars)
-    except (InvalidConfigError, ValueError) as error:
+    except (InvalidConfigError, CannotCompileError) as error:
         sidecar.invalid()
-        logger.error("the config is not used, the last good one stays: %s", error)
-        return
-    logger.info("config %s is in force: %d pools", loaded.digest[7:19], len(loaded.config.pools))
+        if sidecar.has_config:
+            logger.error("the config is not used, the last good one stays: %s", error)
+        else:
+            logger.error("not ready, there is no config to use yet: %s", error)
+    except Exception as error:
+        sidecar.invalid()
+        faults.log(logger, "the config is not used, by a fault of ours", error)
+    else:
+        logger.info("config %s is in force: %d pools", loaded.digest[7:19], len(loaded.config.pools))
 
 
 def _logs(settings: Settings) -> "_Log":
@@ -90,11 +102,13 @@ def _logs(settings: Settings) -> "_Log":
 
 
 class _Log:
-    """One line of JSON per request on standard output."""
+    """One line of JSON per request on standard output; where nobody reads it any more, requests go on all the same."""
 
     def __call__(self, record: Record) -> None:
-        sys.stdout.write(log_line(record, trace_id=record.trace_id, ended=time.time()) + "\n")
-        sys.stdout.flush()
+        line = log_line(record, trace_id=record.trace_id, ended=time.time())
+        with contextlib.suppress(OSError):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
 
 
 class _Silent(_Log):

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 
-from modelpool_config.models import Config
+from modelpool_config.models import Config, Fake
 from modelpool_sidecar import credentials as keys
 from modelpool_sidecar.admin import AdminServer
 from modelpool_sidecar.core.record import Record
@@ -89,6 +89,11 @@ class Sidecar:
         return f"<Sidecar on {self.data_port}: {self._proxy!r}>"
 
     @property
+    def has_config(self) -> bool:
+        """Whether one is in force."""
+        return self._view.config_in_force is not None
+
+    @property
     def in_flight(self) -> int:
         """Requests that were admitted and are not over."""
         return self._proxy.in_flight
@@ -108,21 +113,26 @@ class Sidecar:
     async def apply(self, config: Config, credentials: Mapping[str, str], sidecars: int = 1) -> None:
         """Take over a config and its keys, all in one step between two requests (B46 to B48).
 
-        Raises CannotCompileError, and then everything stays as it was. Equal ones change nothing.
+        Raises CannotCompileError, and then everything stays as it was. Where they are those in force, nothing happens.
         """
         async with self._applying:
-            started = await self._start_fakes(config)
+            digests = {name: keys.digest(value) for name, value in credentials.items()}
+            in_force = (self._view.config_in_force, self._credentials.digests(), self._state.sidecars)
+            if in_force == (config, digests, sidecars):
+                return
+            scripts = _scripts(config)
+            started: dict[str, FakeProvider] = {}
             try:
+                await self._start_fakes(scripts, started)
                 snapshot = compile_config(
                     config,
-                    credential_digest=lambda name: keys.digest(credentials[name]) if name in credentials else None,
+                    credential_digest=digests.get,
                     fake_base_url=lambda name: (self._fakes.get(name) or started[name]).base_url,
                 )
-            except ValueError:
+            except BaseException:
                 await _stop_all(started)
                 raise
             self._fakes.update(started)
-            scripts = {provider.name: provider.fake for provider in config.providers if provider.fake is not None}
             for name, script in scripts.items():
                 self._fakes[name].replace(script)
             self._credentials.replace(credentials)
@@ -152,15 +162,18 @@ class Sidecar:
         await _stop_all(self._fakes)
         self._fakes.clear()
 
-    async def _start_fakes(self, config: Config) -> dict[str, FakeProvider]:
-        """Fakes that are new in this config, listening; those that run go on where they are."""
-        started: dict[str, FakeProvider] = {}
-        for provider in config.providers:
-            if provider.fake is not None and provider.name not in self._fakes:
-                fake = FakeProvider(provider.name, provider.fake, greeting=self._greeting)
+    async def _start_fakes(self, scripts: Mapping[str, Fake], started: dict[str, FakeProvider]) -> None:
+        """Let those that are new listen, and put them into `started`; those that run go on where they are."""
+        for name, script in scripts.items():
+            if name not in self._fakes:
+                fake = FakeProvider(name, script, greeting=self._greeting)
                 await fake.start()
-                started[provider.name] = fake
-        return started
+                started[name] = fake
+
+
+def _scripts(config: Config) -> dict[str, Fake]:
+    """What each Fake provider plays; without a script it is healthy."""
+    return {provider.name: provider.fake or Fake() for provider in config.providers if provider.dialect == "Fake"}
 
 
 async def _stop_all(fakes: Mapping[str, FakeProvider]) -> None:

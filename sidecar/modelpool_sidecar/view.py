@@ -16,7 +16,7 @@ from modelpool_sidecar.version import VERSION
 
 
 class View:
-    """Reads, and breaks Fakes. `config` and `draining` are set by the app."""
+    """Reads, and breaks Fakes. `config_in_force` and `draining` are set by the app."""
 
     def __init__(
         self,

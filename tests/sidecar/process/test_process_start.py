@@ -25,6 +25,7 @@ async def test_without_a_config_it_is_live_and_not_ready_until_one_appears(volum
     await provider.start()
     async with listening(volume.root) as process:
         assert await stances(process) == (200, 503)
+        await eventually(lambda: process.said("not ready, there is no config to use yet"))
         refused = await process.ask()
         assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "not_ready", "1")
         digest = (await process.get("/-/digest")).json
