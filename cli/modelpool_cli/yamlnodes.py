@@ -28,6 +28,7 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"expected '<document start>'.*", "something follows the end of the document: begin a new one with ---"),
     (r"could not find expected ':'", "a name without ':' after it"),
     (r"found unexpected end of stream", "a quote or bracket is not closed"),
+    (r"expected the node content, but found '<stream end>'", "a quote or bracket is not closed"),
     (r"found undefined alias '(.*)'", r"the alias *\1 has no anchor &\1 above it"),
     (r"expected ',' or '(.)', but got.*", r"a ',' or the closing \1 is missing"),
 )
@@ -49,7 +50,8 @@ def compose(text: str) -> Node | None:
     except yaml.MarkedYAMLError as error:
         # What began and did not end is worth more than where the file ended.
         mark = error.context_mark if error.problem in _UNFINISHED else error.problem_mark
-        raise MalformedError(mark.line + 1 if mark else 1, _sentence(error.problem or "")) from error
+        last = text.rstrip().count("\n") + 1
+        raise MalformedError(min(mark.line + 1, last) if mark else 1, _sentence(error.problem or "")) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise MalformedError(line, f"the character U+{error.character:04X} is not allowed in YAML") from error

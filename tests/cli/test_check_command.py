@@ -1,0 +1,140 @@
+"""`modelpool check`: golden outputs, exit codes, and what is no problem."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelpool_cli.__main__ import command
+from modelpool_cli.secrets import SecretError, parse, read
+
+BAD = """\
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata:
+  name: openai
+spec:
+  dialect: OpenAl
+  auth: {type: APIKey, apiKey: {secretRef: {name: openai, key: api-key}}}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: chat, namespace: team}
+spec:
+  targets:
+  - name: mini
+    providerRef: {name: openai}
+    weight: -5
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+---
+a: [
+"""
+LIST = """\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: modelpool.dev/v1alpha1
+  kind: Provider
+  metadata: {name: one}
+  spec: {dialect: Fake}
+- apiVersion: modelpool.dev/v1alpha1
+  kind: ModelPool
+  metadata: {name: chat}
+  spec:
+    targets:
+    - {name: one, providerRef: {name: one}, model: m}
+    - {name: two, providerRef: {name: tow}, model: m}
+"""
+
+
+def check(*words: str) -> int:
+    return command(["check", *words], {}, "modelpool")
+
+
+def test_every_problem_stands_with_file_line_and_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text(BAD)
+    assert check("-f", "bad.yaml") == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        'bad.yaml:6: dialect must be one of OpenAI, Fake, not "OpenAl"; did you mean OpenAI?',
+        "bad.yaml:16: targets[0].weight must be between 0 and 1000000, not -5",
+        "bad.yaml:22: a quote or bracket is not closed",
+    ]
+    assert captured.err.splitlines() == [
+        "bad.yaml:19: Deployment web is skipped: no kind that is read here",
+        "3 problems in 1 file",
+    ]
+
+
+def test_one_namespace_can_be_judged_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.yaml").write_text(BAD.rpartition("---")[0])
+    assert check("-f", str(tmp_path), "--namespace", "team") == 1
+    assert capsys.readouterr().out.count("\n") == 1
+    assert check("-f", str(tmp_path), "--namespace", "nowhere") == 2
+    assert "nothing is in namespace nowhere; there is default, team" in capsys.readouterr().err
+
+
+def test_items_of_a_list_know_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.yaml").write_text(LIST)
+    assert check("-f", str(tmp_path), "-o", "json") == 1
+    data = json.loads(capsys.readouterr().out)
+    (problem,) = data["problems"]
+    assert (problem["line"], problem["object"], data["ok"]) == (14, "ModelPool default/chat", False)
+    assert "kubectl" not in problem["message"]
+    assert problem["field"] == "targets[1].providerRef.name"
+
+
+def test_what_is_good_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    assert check("-f", str(examples / "quickstart")) == 0
+    assert capsys.readouterr().out == "ok: 2 Providers and 1 ModelPool in namespace default\n"
+    words = ["check", "-f", str(examples / "openai"), "--secret", "openai/api-key=env:KEY"]
+    assert command(words, {"KEY": "sk-1"}, "modelpool") == 0
+    assert capsys.readouterr().out == "ok: 1 Provider and 1 ModelPool in namespace default\n"
+    assert command(words, {}, "modelpool") == 2
+    assert "--secret openai/api-key: the variable KEY is not set" in capsys.readouterr().err
+
+
+def test_a_secret_that_is_not_there_is_told_with_what_helps_on_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    assert check("-f", str(examples / "openai")) == 1
+    assert "pass --secret NAME/KEY=env:VARIABLE" in capsys.readouterr().out
+
+
+def test_paths_that_lead_nowhere_are_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check("-f", str(tmp_path / "no")) == 2
+    assert "there is no file or folder" in capsys.readouterr().err
+    (tmp_path / ".hidden.yaml").write_text("a: [")
+    assert check("-f", str(tmp_path)) == 2
+    assert "holds no file that ends in .yaml, .yml, .json" in capsys.readouterr().err
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert check("-f", str(tmp_path)) == 0
+    assert capsys.readouterr().out == "ok: no Provider and no ModelPool is there\n"
+
+
+def test_secrets_come_from_variables_and_files_and_never_from_the_command_line(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(b"sk-1\n")
+    given = [parse("a/k=env:VAR"), parse(f"b/k=file:{key}")]
+    assert read(given, {"VAR": "x"}) == {("a", "k"): b"x", ("b", "k"): b"sk-1\n"}
+    with pytest.raises(SecretError, match="the variable VAR is empty"):
+        read(given, {"VAR": ""})
+    with pytest.raises(SecretError, match="cannot read"):
+        read([parse(f"a/k=file:{tmp_path}/no")], {})
+    key.write_bytes(b"x" * (1024 * 1024 + 1))
+    with pytest.raises(SecretError, match="larger than"):
+        read(given, {"VAR": "x"})
+
+
+@pytest.mark.parametrize("text", ["a=env:X", "a/k", "a/k=sk-123", "a/k=vault:x", "/k=env:X", "a/b/k=env:X", "a/k=env:"])
+def test_a_secret_option_that_is_none_is_answered_with_its_shape(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        check("-f", ".", "--secret", text)
+    assert ended.value.code == 2
+    assert "NAME/KEY=env:VARIABLE or NAME/KEY=file:PATH" in capsys.readouterr().err

@@ -1,0 +1,251 @@
+"""The small pure parts of the command: hints, live lines, changes, watching, port holders, help."""
+
+import dataclasses
+import os
+import shlex
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from modelpool_cli import arguments, asking, changes, client, environment, faking, hints, live, portholder, trying
+from modelpool_cli.__main__ import command
+from modelpool_cli.client import Address, UnreachableError
+from modelpool_cli.compiling import Compiler
+from modelpool_cli.hints import Start
+from modelpool_cli.manifests import NoManifestsError, Source, read_files
+from modelpool_cli.watching import Watch
+from modelpool_config.models import Config
+from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.core.record import AttemptRecord, Record, Usage
+
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+
+
+def quickstart(*edits: tuple[str, str]) -> Config:
+    sources = read_files([QUICKSTART])
+    for old, new in edits:
+        sources = [Source(each.name, each.data.replace(old.encode(), new.encode())) for each in sources]
+    namespace = Compiler().compile(sources).of("default")
+    assert namespace is not None
+    return namespace.config
+
+
+def record(**more: object) -> Record:
+    base: dict[str, object] = {each.name: None for each in dataclasses.fields(Record)}
+    base |= {"method": "POST", "route": "/v1/chat/completions", "operation": "chat", "stream": False, "status": 200}
+    base |= {
+        "outcome": Outcome.OK,
+        "pool": "chat",
+        "target": "primary",
+        "usage": Usage(),
+        "attempts": (),
+        "started": 0.0,
+    }
+    base |= {"duration": 1.5, "finish_reasons": (), "client_retry": 0, "config": ""}
+    return Record(**{**base, **more})  # type: ignore[arg-type]
+
+
+def tried(number: int, target: str, outcome: Outcome, *, probe: bool = False) -> AttemptRecord:
+    return AttemptRecord(number, target, target, "m", outcome, 200, 0.0, 1.0, False, probe)
+
+
+def test_a_plain_answer_has_its_numbers_in_columns() -> None:
+    line = live.line(record(attempts=(tried(1, "primary", Outcome.OK),), usage=Usage(9, 14), first_token=0.214))
+    assert line == "chat          primary       1         0.21 s       9+14       1.50 s"
+    assert live.HEADING.index("tokens") == line.index("9+14")
+
+
+def test_what_is_not_told_is_a_dash() -> None:
+    assert live.line(record(pool=None, target=None, outcome=None, route="/v1/models", duration=0.0)).split() == [
+        "-", "-", "-", "-", "-", "0.00", "s", "/models",
+    ]  # fmt: skip
+    assert "  -+7  " in live.line(record(usage=Usage(None, 7)))
+
+
+def test_what_went_wrong_stands_at_the_end() -> None:
+    attempts = (tried(1, "primary", Outcome.FAILED), tried(2, "backup", Outcome.OK, probe=True))
+    assert live.line(record(attempts=attempts)).endswith("s    after primary Failed; probe")
+    assert live.line(record(outcome=None, refusal="model_not_found", status=404)).endswith("s    404 model_not_found")
+    failed = record(outcome=Outcome.FAILED, status=503, attempts=(tried(1, "primary", Outcome.FAILED),))
+    assert live.line(failed).endswith("s    503 Failed")
+
+
+def test_a_long_name_does_not_break_the_columns() -> None:
+    assert live.line(record(pool="a-very-long-pool-name")).startswith("a-very-long…  primary")
+
+
+def test_an_edit_is_told_in_a_line() -> None:
+    assert changes.line(quickstart(), quickstart()) is None
+    assert changes.line(quickstart(), quickstart(("weight: 90", "weight: 50"))) == (
+        "pool chat: primary weight 90 -> 50"
+    )
+    edits = (("cooldown: 5s", "cooldown: 6s"), ("weight: ", "weight: 1"), ("successes: 2", "successes: 1"))
+    many = changes.line(
+        quickstart(),
+        quickstart(("cooldown: 5s", "cooldown: 6s"), ("weight: ", "weight: 1"), ("successes: 2", "successes: 1")),
+    )
+    assert many is not None
+    assert many.endswith(" and 2 more")
+    renamed = changes.line(quickstart(), quickstart(("{name: chat}", "{name: talk}")))
+    assert renamed == "pool chat is gone, pool talk is new"
+
+
+def start(**more: object) -> Start:
+    base: dict[str, object] = {"make": False, "command": "bin/modelpool", "port": 4891, "python": "bin/python"}
+    return Start(**{**base, **more})  # type: ignore[arg-type]
+
+
+def test_commands_are_spelled_as_the_user_started_us() -> None:
+    by_make = "\n".join(hints.ready(start(make=True, paths=["examples/quickstart"]), quickstart(), (4891, 4892, 4893)))
+    assert "  make ask    60 requests" in by_make
+    assert "  make break  primary fails" in by_make
+    assert by_make.splitlines()[-1] == "    OPENAI_API_KEY=... bin/modelpool run"
+    other = "\n".join(hints.ready(start(port=5000, paths=["x"]), quickstart(), (5000, 5001, 5002)))
+    assert "bin/modelpool break primary --port 5000" in other
+    elsewhere = "\n".join(hints.ready(start(make=True, port=5000), quickstart(), (5000, 5001, 5002)))
+    assert "make ask PORT=5000" in elsewhere
+
+
+def test_the_curl_line_is_one_shell_command_with_a_json_body() -> None:
+    words = shlex.split(hints.curl(start(), "it's"))
+    assert words[:2] == ["curl", "http://127.0.0.1:4891/v1/chat/completions"]
+    assert '"model":"it\'s"' in words[-1]
+
+
+def test_the_snippet_is_three_lines_of_python() -> None:
+    lines = hints.snippet(start(), "chat")
+    assert len(lines) == 3
+    compile("\n".join(lines), "snippet", "exec")
+
+
+@pytest.mark.parametrize(("models", "example"), [('- {name: "*"}', "gpt-4o-mini"), ('- {name: "gpt-*"}', "gpt-1")])
+def test_a_pattern_is_shown_by_a_name_that_it_takes(models: str, example: str) -> None:
+    edited = quickstart(("spec:\n  targets:", f"spec:\n  models:\n  {models}\n  targets:"))
+    assert hints.example_model(edited) == example
+
+
+def test_a_change_is_told_once_and_only_when_it_has_settled() -> None:
+    contents = [b"1"]
+
+    def look() -> tuple[Sequence[Source], Mapping[tuple[str, str], bytes]]:
+        if contents[0] == b"gone":
+            raise NoManifestsError("nothing is there")
+        return [Source("a", contents[0])], {}
+
+    watch = Watch(look)
+    assert watch.poll() is None
+    contents[0] = b"2"
+    assert watch.poll() is None, "it may still be written"
+    assert watch.poll() == ([Source("a", b"2")], {})
+    assert watch.poll() is None
+    contents[0] = b"gone"
+    assert [watch.poll(), watch.poll(), watch.poll()] == [None, "nothing is there", None]
+
+
+def test_the_holder_of_a_port_is_found_and_nobody_where_there_is_none() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        assert portholder.find(port) is None
+        sock.listen()
+        holder = portholder.find(port)
+        assert holder is not None
+        assert holder.pid == os.getpid()
+    assert portholder.find(port, Path("/nowhere")) is None
+
+
+@pytest.mark.parametrize(
+    ("base_url", "taken"),
+    [
+        (None, None),
+        ("", None),
+        ("http://127.0.0.1:4891/v1", None),
+        ("http://localhost:4891/v1", None),
+        ("http://[::1]:4891/v1", None),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("https://proxy.example/v1", "https://proxy.example/v1"),
+        ("http://x:port/v1", "http://x:port/v1"),
+    ],
+)
+def test_the_base_url_is_the_upstream_unless_it_is_ours(base_url: str | None, taken: str | None) -> None:
+    env = {} if base_url is None else {"OPENAI_BASE_URL": base_url}
+    assert environment.upstream(env, 4891) == taken
+
+
+def test_a_wrong_base_url_in_the_environment_is_judged_like_any_other() -> None:
+    env = {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": "http://api.example.com/v1"}
+    outcome = Compiler().compile(environment.sources(env, 4891), environment.secrets(env))
+    assert [str(problem) for problem in outcome.problems if "baseURL" in str(problem)]
+    assert "sk-1" not in str(outcome.problems)
+
+
+@pytest.mark.parametrize("name", ["run", "check", "try", "ask", "break", "mend", "fake-provider"])
+def test_every_command_explains_itself_within_a_terminal(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        arguments.parser().parse_args([name, "--help"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "exit codes: 0 done; 1" in text
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["walk"], ["run", "--port", "70000"], ["run", "--"], ["ask", "chat", "--rate", "0"], ["check"],
+        ["ask", "chat", "--rate", "fast"], ["ask", "chat", "--count", "0"], ["run", "extra"], ["try", "chat"],
+    ],
+)  # fmt: skip
+def test_wrong_use_ends_with_2_and_the_way_to_the_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command(words, {}, "modelpool")
+    assert ended.value.code == 2
+    assert "--help" in capsys.readouterr().err
+
+
+def test_a_tally_is_a_line_while_it_runs_and_bars_at_the_end() -> None:
+    tally = {"primary": 9, "backup": 1}
+    assert asking.short(tally, 60) == "10/60  backup 1  primary 9"
+    assert asking.table(tally) == ["primary     9   90%  ###########################", "backup      1   10%  ###"]
+    assert asking.table({}) == []
+
+
+def test_why_a_target_answered_is_told_from_headers_and_state() -> None:
+    target = {"name": "a", "priority": 0, "weight": 1, "stance": "probing", "reason": "Failed", "until": None}
+    pool = {"targets": [{**target, "share": 0.25, "drained": True}]}
+    assert trying.explain({"pool": "chat", "target": "a", "attempts": "2", "config": "c0"}, pool) == [
+        "pool chat -> target a, after 2 attempts (config c0)",
+        "* a: probing (Failed), drained by hand, priority 0, weight 1 of 1, 25% of it while it comes back",
+    ]
+    assert trying.explain({"pool": "chat"}, None) == ["pool chat: no target answered"]
+    assert trying.explain({}, None) == []
+
+
+def test_an_address_is_taken_with_and_without_v1() -> None:
+    assert Address.of_url("http://localhost:5000/v1/") == Address("http://localhost:5000", "http://localhost:5002")
+    assert Address.of_port(4891) == Address("http://127.0.0.1:4891", "http://127.0.0.1:4893")
+    with pytest.raises(UnreachableError, match="is not an address"):
+        Address.of_url("http://localhost:port")
+    with pytest.raises(UnreachableError, match="is not an address"):
+        client.get("http://localhost:port/x")
+
+
+def test_a_script_is_judged_as_in_a_provider(tmp_path: Path) -> None:
+    file = tmp_path / "script.yaml"
+    file.write_text("- {requests: 3, status: 500}\n- {for: 1s, status: 429}\n- {}\n")
+    steps = faking.read_script(file).script
+    assert [(step.requests, step.duration, step.status) for step in steps] == [
+        (3, None, 500), (None, 1000, 429), (None, None, None),
+    ]  # fmt: skip
+    for text, sentence in [
+        ("- {}\n- {requests: 0}\n", r"script\.yaml:2: fake\.script\[1\]\.requests must be between 1 and"),
+        ("a: [", r"script\.yaml:1: "),
+        ("", "one list of steps must stand here"),
+    ]:
+        file.write_text(text)
+        with pytest.raises(faking.ScriptError, match=sentence):
+            faking.read_script(file)
+    with pytest.raises(faking.ScriptError, match="cannot read"):
+        faking.read_script(tmp_path / "no")
