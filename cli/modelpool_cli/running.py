@@ -11,13 +11,23 @@ import logging
 import os
 import shlex
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelpool_cli import changes, environment, hints, live, manifests, portholder, program, secrets, watching
+from modelpool_cli import (
+    changes,
+    environment,
+    freeports,
+    hints,
+    live,
+    manifests,
+    portholder,
+    program,
+    secrets,
+    watching,
+)
 from modelpool_cli.compiling import Compiler, NamespaceError, Outcome
 from modelpool_cli.exits import NO, OK, WRONG_USE, fail
 from modelpool_cli.hints import Start
@@ -35,7 +45,6 @@ from modelpool_sidecar.telemetry import service
 CTRL_C_GRACE_SECONDS = 1.0
 STARTED_BY = "MODELPOOL_STARTED_BY"
 _FLUSH_SECONDS = 3.0
-_PORTS = 3
 _TRIES = 5
 """A port may be taken between the look and the listening."""
 
@@ -111,11 +120,11 @@ class _Run:
         """A started sidecar. Any port means three in a row, so that what is printed finds all of them."""
         for _ in range(_TRIES if self._options.port == 0 else 0):
             try:
-                return await self._start(telemetry, any_port())
+                return await self._start(telemetry, freeports.any_port())
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-        return await self._start(telemetry, self._options.port or any_port())
+        return await self._start(telemetry, self._options.port or freeports.any_port())
 
     async def _start(self, telemetry: service.TelemetryService, port: int) -> Sidecar:
         sidecar = Sidecar(Settings(port=port), telemetry, self._tell_request, fake_greeting=self._greeting())
@@ -212,36 +221,11 @@ class _Run:
     def _port_taken(self, error: OSError) -> str:
         if error.errno != errno.EADDRINUSE:
             return error.strerror or str(error)
-        taken = range(self._options.port, self._options.port + _PORTS)
+        taken = range(self._options.port, self._options.port + freeports.IN_A_ROW)
         held = next((f"port {port} is held by {holder}" for port in taken if (holder := portholder.find(port))), None)
-        free = free_port(self._options.port + 100)
+        free = freeports.free_port(self._options.port + 100)
         other = f"make run PORT={free}" if self._make else f"--port {free}"
         return f"{held or error.strerror}; end it, or take other ports: {other}"
-
-
-def free_port(start: int) -> int:
-    """The first port from `start` on where three in a row are free now."""
-    return next((port for port in range(start, 65_000, 10) if all(_is_free(port + i) for i in range(_PORTS))), start)
-
-
-def any_port() -> int:
-    """A port that the system has free, with the next two."""
-    while True:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = int(sock.getsockname()[1])
-        if all(_is_free(port + i) for i in range(1, _PORTS)):
-            return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 async def _pass_on(running: Program, signals: Signals) -> None:

@@ -4,7 +4,8 @@ import dataclasses
 import os
 import shlex
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,6 @@ def test_an_edit_is_told_in_a_line() -> None:
     assert changes.line(quickstart(), quickstart(("weight: 90", "weight: 50"))) == (
         "pool chat: primary weight 90 -> 50"
     )
-    edits = (("cooldown: 5s", "cooldown: 6s"), ("weight: ", "weight: 1"), ("successes: 2", "successes: 1"))
     many = changes.line(
         quickstart(),
         quickstart(("cooldown: 5s", "cooldown: 6s"), ("weight: ", "weight: 1"), ("successes: 2", "successes: 1")),
@@ -249,3 +249,19 @@ def test_a_script_is_judged_as_in_a_provider(tmp_path: Path) -> None:
             faking.read_script(file)
     with pytest.raises(faking.ScriptError, match="cannot read"):
         faking.read_script(tmp_path / "no")
+
+
+def test_trying_where_nothing_runs_is_answered_with_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with closed_port() as port:
+        assert trying.attempt(Address.of_port(port), "chat", "hi", stream=True, as_json=False) == 1
+        assert "nothing runs at" in capsys.readouterr().err
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port that is held and on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli_process import ROOT, Running, admin, chat, modelpool
-from modelpool_cli.running import free_port
+from modelpool_cli.freeports import free_port
 
 POOL = """\
 apiVersion: modelpool.dev/v1alpha1
@@ -247,3 +247,13 @@ def test_a_key_from_a_file_reaches_the_provider_and_its_rotation_too(tmp_path: P
             key.write_text("sk-second\n")
             run.until(r"^\* new keys$")
             assert chat(port)[0] == 200
+
+
+def test_several_namespaces_need_a_choice(folder: Path) -> None:
+    text = PROVIDERS.partition("---")[0].replace("{name: one}", "{name: one, namespace: team}")
+    (folder / "team.yaml").write_text(text)
+    ended = modelpool("run", "-f", str(folder), "--port", "0")
+    assert ended.returncode == 2
+    assert "there are several namespaces: choose one with --namespace default or team" in ended.stderr
+    with Running("run", "-f", str(folder), "--port", "0", "--namespace", "default") as run:
+        assert chat(run.port())[0] == 200

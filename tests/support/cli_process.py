@@ -62,8 +62,12 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.wait(PATIENCE_SECONDS)
+            self.process.wait(PATIENCE_SECONDS)
         self._reader.join(PATIENCE_SECONDS)
         with suppress(OSError):
             assert self.process.stdout is not None
