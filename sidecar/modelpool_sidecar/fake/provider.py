@@ -157,8 +157,8 @@ class FakeProvider:
         """Whether a connection is closed at once now."""
         return self._script.look(self._now()).step.fault == "Refuse"
 
-    def answer(self, attempt: FakeAttempt) -> RawAnswer | Silent:
-        """What this request meets; it counts in the script unless a test answers it."""
+    def answer(self, attempt: FakeAttempt, body: bytes) -> RawAnswer | Silent:
+        """What this request meets; it counts in the script unless a test answers it. `body` is whole, kept or not."""
         if self._override is not None and self.broken_as is None:
             given = self._override if isinstance(self._override, RawAnswer) else self._override(attempt)
             if given is not None:
@@ -171,7 +171,7 @@ class FakeProvider:
             method=attempt.method,
             path=attempt.path,
             authorization=attempt.header("authorization"),
-            body=attempt.body,
+            body=body,
             serial=f"{re.sub('[^A-Za-z0-9-]', '', self.name)}{attempt.number}",
             created=int(time.time()),
         )

@@ -36,7 +36,7 @@ class Host(Protocol):
         """Whether a connection is closed at once now."""
         ...
 
-    def answer(self, attempt: FakeAttempt) -> RawAnswer | Silent:
+    def answer(self, attempt: FakeAttempt, body: bytes) -> RawAnswer | Silent:
         """What this request meets; asked once for each, it counts in the script."""
         ...
 
@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
         self._attempt.model, self._attempt.stream = question.peek(body)
         self._attempt.read = self._now()
         self._host.changed()
-        self._task = asyncio.get_running_loop().create_task(self._exchange(self._attempt, self._head))
+        self._task = asyncio.get_running_loop().create_task(self._exchange(self._attempt, self._head, body))
         self._task.add_done_callback(self._exchanged)
 
     def _begin(self, head: Head) -> None:
@@ -143,8 +143,8 @@ class Connection(asyncio.Protocol):
             self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._host.changed()
 
-    async def _exchange(self, attempt: FakeAttempt, head: Head) -> None:
-        answer = self._host.answer(attempt)
+    async def _exchange(self, attempt: FakeAttempt, head: Head, body: bytes) -> None:
+        answer = self._host.answer(attempt, body)
         if answer == "Refuse" or answer == "Reset":
             self._end(answer)
             self._hang_up("reset")
@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self) -> None:
         self._attempt = self._host.log.start(self._number, self._now())
-        self._host.answer(self._attempt)
+        self._host.answer(self._attempt, b"")
         self._end("Refuse")
         self._hang_up("reset")
 

@@ -318,3 +318,16 @@ async def test_run_plays_until_it_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await ask(provider, ONE)).end == "rst"
+
+
+async def test_a_provider_that_keeps_no_body_still_answers_what_was_asked() -> None:
+    provider = FakeProvider("primary", max_body_bytes=0)
+    await provider.start()
+    try:
+        got = await ask(
+            provider, post(CHAT, {"model": "m", "messages": [{"role": "user", "content": "hi"}]}, "Connection: close")
+        )
+    finally:
+        await provider.stop()
+    assert b"I am primary as m." in got.raw
+    assert (provider.attempts[0].body, provider.attempts[0].body_bytes > 0) == (b"", True)
