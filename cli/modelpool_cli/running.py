@@ -12,12 +12,11 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelpool_cli import (
-    changes,
     environment,
     freeports,
     hints,
@@ -28,10 +27,11 @@ from modelpool_cli import (
     secrets,
     watching,
 )
-from modelpool_cli.compiling import Compiler, NamespaceError, Outcome
+from modelpool_cli.compiling import Compiler, NamespaceError
 from modelpool_cli.exits import NO, OK, WRONG_USE, fail
+from modelpool_cli.following import Follower
 from modelpool_cli.hints import Start
-from modelpool_cli.manifests import NoManifestsError, Source
+from modelpool_cli.manifests import NoManifestsError
 from modelpool_cli.program import Program, ProgramError
 from modelpool_cli.secrets import Given, SecretError
 from modelpool_cli.signals import Signals
@@ -96,8 +96,8 @@ class _Run:
         namespace: str,
         pool_file: str | None,
     ) -> None:
-        self._options, self._env, self._namespace, self._pool_file = options, env, namespace, pool_file
-        self._watch, self._compiler = watch, compiler
+        self._options, self._env, self._pool_file = options, env, pool_file
+        self._follower = Follower(watch, compiler, namespace, self._say)
         self._make = env.get(STARTED_BY) == "make"
         # A program's own output stays its own.
         self._out = sys.stderr if options.program else sys.stdout
@@ -133,7 +133,7 @@ class _Run:
 
     async def _follow(self, sidecar: Sidecar, first: Namespace, signals: Signals) -> int:
         await sidecar.apply(first.config, first.credentials)
-        files = asyncio.create_task(self._follow_files(sidecar, first))
+        files = asyncio.create_task(self._follower.follow(sidecar, first))
         try:
             if self._options.program:
                 return await self._run_program(sidecar, signals)
@@ -144,36 +144,6 @@ class _Run:
             return OK
         finally:
             files.cancel()
-
-    async def _follow_files(self, sidecar: Sidecar, first: Namespace) -> None:
-        in_force = first
-        while True:
-            await asyncio.sleep(watching.EVERY_SECONDS)
-            changed = await asyncio.to_thread(self._watch.poll)
-            if isinstance(changed, str):
-                self._say(f"! {changed}; the last good config goes on")
-            elif changed is not None:
-                in_force = await self._take(sidecar, in_force, *changed)
-
-    async def _take(
-        self, sidecar: Sidecar, in_force: Namespace, sources: Sequence[Source], values: Mapping[tuple[str, str], bytes]
-    ) -> Namespace:
-        """One edit: applied, or told why not. Returns what is in force then."""
-        outcome = await asyncio.to_thread(self._compiler.compile, sources, values)
-        for told in outcome.problems:
-            self._say(f"! {told}")
-        new = outcome.of(self._namespace)
-        if outcome.loaded.faults or new is None:
-            # Objects of a file that cannot be read are not gone: nothing of this edit is taken.
-            sidecar.invalid()
-            why = "" if outcome.loaded.faults else f"no ModelPool is left in namespace {self._namespace}: "
-            self._say(f"! {why}the last good config goes on")
-            return in_force
-        self._compiler.keep(outcome)
-        await sidecar.apply(new.config, new.credentials)
-        for line in _edit_lines(outcome, in_force, new):
-            self._say(line)
-        return new
 
     async def _run_program(self, sidecar: Sidecar, signals: Signals) -> int:
         base_url = f"http://127.0.0.1:{sidecar.data_port}/v1"
@@ -253,17 +223,6 @@ def _reader(options: RunOptions, env: Mapping[str, str]) -> watching.Read:
         return lambda: (manifests.read_files(options.paths), secrets.read(options.secrets, env))
     found = environment.sources(env, options.port), environment.secrets(env)
     return lambda: found
-
-
-def _edit_lines(outcome: Outcome, old: Namespace, new: Namespace) -> list[str]:
-    """What the edit changed, and what of it was not taken."""
-    changed = changes.line(old.config, new.config)
-    if changed is None and old.credentials != new.credentials:
-        changed = "new keys"
-    if changed is None and not outcome.kept:
-        changed = "nothing that runs has changed"
-    lines = [] if changed is None else [f"* {changed}"]
-    return lines + [f"! {each}: its last good form goes on" for each in outcome.kept]
 
 
 def _nothing_to_run(options: RunOptions) -> str:

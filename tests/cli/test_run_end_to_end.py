@@ -189,6 +189,26 @@ def test_signals_reach_the_program(folder: Path) -> None:
         assert run.ended() == 9
 
 
+def test_a_second_interrupt_ends_a_program_that_does_not_want_to_end(folder: Path) -> None:
+    code = (
+        "import signal, time\n"
+        "signal.signal(2, lambda *_: print('not yet', flush=True))\n"
+        "print('up', flush=True)\n"
+        "while True: time.sleep(60)\n"
+    )
+    with Running("run", "-f", str(folder), "--port", "0", "--", sys.executable, "-c", code) as run:
+        run.until("^up$")
+        run.signal(signal.SIGINT)
+        run.until("^not yet$")
+        run.signal(signal.SIGINT)
+        assert run.ended() == 137
+
+
+def test_a_file_that_is_no_program_is_said_so(folder: Path) -> None:
+    ended = modelpool("run", "-f", str(folder), "--port", "0", "--", str(folder / "pool.yaml"))
+    assert (ended.returncode, "cannot start" in ended.stderr) == (126, True)
+
+
 def test_a_key_alone_makes_a_proxy_for_every_model(tmp_path: Path) -> None:
     with Running("fake-provider") as provider:
         upstream = provider.port()
