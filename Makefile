@@ -16,7 +16,7 @@ RUN_STAMP := $(VENV)/.run-$(call lock_hash,requirements/run.txt)
 DEV_STAMP := $(VENV)/.dev-$(call lock_hash,requirements/run.txt requirements/dev.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help run ask break mend test quick check fmt bench lock clean
+.PHONY: help run ask break mend test coverage quick check fmt bench lock clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## /  make \1\t/p' Makefile
@@ -37,6 +37,12 @@ test: $(DEV_STAMP) ## every test, with coverage
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n 2
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+coverage: $(DEV_STAMP) ## whether the last `make test` reached what is promised: 100 % of what decides, 90 % of the rest
+	@$(BIN)/coverage report --fail-under=100 --include='$(DECIDES)'
+	@$(BIN)/coverage report --fail-under=90 --omit='$(DECIDES)'
+
+DECIDES := sidecar/modelpool_config/*,sidecar/modelpool_sidecar/core/*,operator/modelpool_operator/checks/*,operator/modelpool_operator/desired.py
 
 quick: $(DEV_STAMP) ## the tests that run while one types
 	$(BIN)/pytest -n 2 -m "not slow"

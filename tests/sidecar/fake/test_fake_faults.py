@@ -324,9 +324,7 @@ async def test_a_provider_that_keeps_no_body_still_answers_what_was_asked() -> N
     provider = FakeProvider("primary", max_body_bytes=0)
     await provider.start()
     try:
-        got = await ask(
-            provider, post(CHAT, {"model": "m", "messages": [{"role": "user", "content": "hi"}]}, "Connection: close")
-        )
+        got = await ask(provider, post("/v1/chat/completions", CHAT, "Connection: close"))
     finally:
         await provider.stop()
     assert b"I am primary as m." in got.raw
