@@ -1,5 +1,6 @@
 """How the process starts: with what, without what, and with what it cannot use."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -84,6 +85,19 @@ async def test_the_three_ports_follow_each_other(volume: Volume) -> None:
         assert process.ports == (base, base + 1, base + 2)
         assert (await fetch(f"http://127.0.0.1:{base + 1}/-/state")).status == 404
         assert (await fetch(f"http://127.0.0.1:{base + 2}/-/state")).status == 200
+
+
+async def test_a_log_that_nobody_reads_stops_no_request(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        async with listening(tmp_path, stdout=writing) as process:
+            assert [(await process.ask()).status for _ in range(3)] == [503, 503, 503]
+            process.terminate()
+            assert await process.ended() == 0
+    finally:
+        os.close(writing)
+    assert not process.said("Traceback")
 
 
 def three_free_ports(taken: int) -> tuple[int, socket.socket]:
