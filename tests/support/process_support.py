@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -24,6 +25,7 @@ PATIENCE_SECONDS = 10.0
 FOLLOWED_WITHIN = 2.0
 """What the kubelet has swapped in is in force this soon: B50 polls every second, the rest is for a busy machine."""
 _SIDECAR_PATH = str(Path(modelpool_sidecar.__file__).parent.parent)
+_NO_ENV: Mapping[str, str] = MappingProxyType({})
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+), admin on (\d+) and (\d+)")
 
 
@@ -211,7 +213,9 @@ async def _collect(stream: asyncio.StreamReader, lines: list[str]) -> None:
 
 
 @asynccontextmanager
-async def started(config_dir: Path, *, stdout: int = asyncio.subprocess.PIPE, **env: str) -> AsyncIterator[Process]:
+async def started(
+    config_dir: Path, env: Mapping[str, str] = _NO_ENV, *, stdout: int = asyncio.subprocess.PIPE
+) -> AsyncIterator[Process]:
     """The process, whether it listens or not; ended where the test leaves it running. `stdout`: a descriptor."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MODELPOOL_", "OTEL_"))}
     process = await asyncio.create_subprocess_exec(
@@ -244,9 +248,11 @@ async def started(config_dir: Path, *, stdout: int = asyncio.subprocess.PIPE, **
 
 
 @asynccontextmanager
-async def listening(config_dir: Path, *, stdout: int = asyncio.subprocess.PIPE, **env: str) -> AsyncIterator[Process]:
+async def listening(
+    config_dir: Path, env: Mapping[str, str] = _NO_ENV, *, stdout: int = asyncio.subprocess.PIPE
+) -> AsyncIterator[Process]:
     """The process, listening."""
-    async with started(config_dir, stdout=stdout, **env) as process:
+    async with started(config_dir, env, stdout=stdout) as process:
         await eventually(lambda: process.listens or process.process.returncode is not None)
         assert process.listens, process.err
         yield process
@@ -255,6 +261,6 @@ async def listening(config_dir: Path, *, stdout: int = asyncio.subprocess.PIPE, 
 @asynccontextmanager
 async def ready(volume: Volume, **env: str) -> AsyncIterator[Process]:
     """The process with the volume's config in force."""
-    async with listening(volume.root, **env) as process:
+    async with listening(volume.root, env) as process:
         await eventually(process.is_ready)
         yield process

@@ -3,7 +3,7 @@
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def written(config: Config, **changes: Any) -> bytes:
     return json.dumps({**json.loads(codec.encode(config)), **changes}).encode()
 
 
-CANNOT_BE_USED = {
+CANNOT_BE_USED: dict[str, tuple[Callable[[Config], bytes], str]] = {
     "empty": (lambda config: b"", "config.json: the config is empty"),
     "cut": (lambda config: codec.encode(config)[:-10], "config.json: the config is not JSON"),
     "a list": (lambda config: b"[]", "config.json: the config must be a JSON object, not list"),

@@ -14,7 +14,7 @@ from builders import a_config, a_pool, a_provider, a_target, an_api_key
 from edge_support import client
 from modelpool_sidecar.fake import FakeProvider
 from modelpool_sidecar.fake.log import FakeAttempt
-from modelpool_sidecar.fake.raw import RawAnswer
+from modelpool_sidecar.fake.raw import Ending, RawAnswer
 from otlp_receiver import OtlpReceiver, ReceivedSpan
 from process_support import Process, Volume, eventually, fetch, question, ready
 from virtual import ROLE, a_chunk, a_completion
@@ -48,7 +48,7 @@ def plays(attempt: FakeAttempt) -> RawAnswer | None:
     if "no http" in body:
         return RawAnswer(head=b"canary-head no http at all\r\n\r\n")
     if attempt.stream:
-        ends = "cut" if "cut" in body else "clean"
+        ends: Ending = "cut" if "cut" in body else "clean"
         last = b"data: canary-event that is no JSON\n\n" if "malformed" in body else a_chunk(ANSWER, "stop")
         return RawAnswer(body=(ROLE, a_chunk(ANSWER), *(() if ends == "cut" else (last,))), ends=ends)
     return RawAnswer(200, (JSON, *told), (json.dumps(a_completion(ANSWER)).encode(),))

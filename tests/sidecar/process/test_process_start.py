@@ -59,7 +59,7 @@ async def test_a_config_that_is_there_at_the_start_is_in_force_with_the_first_lo
     ],
 )
 async def test_a_variable_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path, name: str, value: str) -> None:
-    async with started(tmp_path, **{name: value}) as process:
+    async with started(tmp_path, {name: value}) as process:
         assert await process.ended() == 2
     assert len(process.err) == 1
     assert process.err[0].startswith(f"{name}={value!r}: must be ")
@@ -70,7 +70,7 @@ async def test_a_variable_that_cannot_be_used_is_told_in_one_sentence(tmp_path: 
 async def test_a_port_that_is_taken_is_named(tmp_path: Path, which: int) -> None:
     base, taken = three_free_ports(which)
     with taken:
-        async with started(tmp_path, MODELPOOL_PORT=str(base)) as process:
+        async with started(tmp_path, {"MODELPOOL_PORT": str(base)}) as process:
             assert await process.ended() == 2
     (line,) = process.err
     assert f"cannot listen on 127.0.0.1 port {base + which}: Address already in use" in line
