@@ -1,4 +1,4 @@
-"""Installs a lock file and this checkout with pip, one line of progress at a time: `python requirements/install.py LOCK`.
+"""Installs a lock file and this checkout with pip, one line of progress: `python requirements/install.py LOCK`.
 
 Standard library only: it runs before anything is there. pip's own words are shown where it fails.
 """
