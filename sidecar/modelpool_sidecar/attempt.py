@@ -10,14 +10,13 @@ idle, the rest of a failed answer, the missing [DONE]).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Concatenate, ParamSpec
 
-from modelpool_sidecar.core.outcome import NO_ERROR, Outcome, ProviderError, classify
-from modelpool_sidecar.core.request import Operation
-from modelpool_sidecar.core.snapshot import Timeouts
+from modelpool_sidecar import orders
+from modelpool_sidecar.core.outcome import NO_ERROR, Outcome, classify
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.dialects.openai import Answer, StreamReader
+from modelpool_sidecar.orders import Fault, Order, Owner
 from modelpool_sidecar.ports import Attempt, Clock, ErrorKind, Headers, Timer, UpstreamRequest
 
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
@@ -26,6 +25,8 @@ MAX_FAILED_BYTES = 16 * 1024
 MAX_RELAYED_ERROR_BYTES = 1024 * 1024
 FAILED_BODY_SECONDS = 0.1
 """A failed answer is read this far for its words and for reuse of the connection (B34)."""
+DECIDING_BODY_SECONDS = 2.0
+"""Where the words decide (a quota or a rate, an unknown model or an unknown path), and the client may be told them."""
 MAX_PREAMBLE_BYTES = 64 * 1024
 DONE_SECONDS = 2.0
 """After every choice has finished: this long for usage and [DONE], then we supply it (B27)."""
@@ -36,52 +37,22 @@ _UNREACHABLE: frozenset[ErrorKind] = frozenset({"dns", "connect", "connect_timeo
 _CLIENTS_FAULT = frozenset({Outcome.REJECTED, Outcome.CONTEXT_LENGTH, Outcome.CONTENT_POLICY})
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a run is asked for. `deadline`: monotonic, of the whole walk. `requested_model`: set where B41 rewrites.
-
-    `policy_is_fault`: a finish by the content filter goes on to another target, because the pool asks for it.
-    """
-
-    request: UpstreamRequest
-    operation: Operation
-    stream: bool
-    timeouts: Timeouts
-    deadline: float
-    model_is_ours: bool
-    policy_is_fault: bool
-    requested_model: str | None
+_P = ParamSpec("_P")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a run failed before its commit. `detail` is ours; the rest is the provider's, `whole` if read to its end."""
+def _guarded(
+    method: Callable[Concatenate["AttemptRun", _P], None],
+) -> Callable[Concatenate["AttemptRun", _P], None]:
+    """A fault of ours in a callback ends this attempt, not the loop's patience: the owner hears of it."""
 
-    outcome: Outcome
-    detail: str
-    status: int | None = None
-    headers: Headers = ()
-    body: bytes = b""
-    whole: bool = False
+    def call(self: "AttemptRun", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:  # whatever it is: a client waits
+            self.cancel()
+            self._owner.crashed(error)
 
-
-class Owner(Protocol):
-    """Whom a run reports to."""
-
-    def committed(self, status: int, headers: Headers, length: int | None) -> None:
-        """From here on this is the answer. `length`: of the whole body, None where it is not known."""
-
-    def body(self, data: bytes) -> None:
-        """A part of the answer's body."""
-
-    def answered(self, answer: Answer) -> None:
-        """The answer is complete."""
-
-    def failed(self, fault: Fault) -> None:
-        """Nothing went out; the walk may go on."""
-
-    def broken(self, outcome: Outcome, detail: str, answer: Answer | None, *, told: bool) -> None:
-        """It failed after the commit (B25). `told`: the provider's own error event has already been passed on."""
+    return call
 
 
 class AttemptRun:
@@ -93,6 +64,7 @@ class AttemptRun:
         self._transport = make()
         self._headers: Headers = ()
         self._held = bytearray()
+        self._held_before = 0
         self._reader: StreamReader | None = None
         self._phase = "head"
         self._committed = False
@@ -108,10 +80,10 @@ class AttemptRun:
     def start(self) -> None:
         """Send the request; the owner hears the rest, never from inside this call."""
         now, order, timeouts = self._clock.now(), self._order, self._order.timeouts
-        limit = order.deadline - now
-        if timeouts.attempt is not None:
-            limit = min(limit, timeouts.attempt)
-        self._hard = self._clock.call_later(max(0.0, limit), lambda: self._late("no answer in time"))
+        limit, clients = order.deadline - now, order.deadline_is_clients
+        if timeouts.attempt is not None and timeouts.attempt < limit:
+            limit, clients = timeouts.attempt, False
+        self._hard = self._clock.call_later(max(0.0, limit), lambda: self._late("no answer in time", blameless=clients))
         self._last_token = now
         head = timeouts.head
         if order.stream:
@@ -149,21 +121,30 @@ class AttemptRun:
 
     # -- Sink
 
+    @_guarded
     def head(self, status: int, headers: Headers) -> None:
         """The answer's head decides how the body is read."""
         self.status, self._headers = status, headers
         self._disarm()
         if not 200 <= status < 300:
             self._phase = "failed"
-            self._arm(FAILED_BODY_SECONDS, self._failed_enough)
-        elif _media_type(headers) == "text/event-stream":
+            patience = DECIDING_BODY_SECONDS if 400 <= status < 500 else FAILED_BODY_SECONDS
+            self._arm(patience, self._failed_enough)
+        elif self._is_stream(headers):
             self._phase = "stream"
-            self._reader = StreamReader(self._order.operation, self._order.requested_model)
+            self._reader = StreamReader(self._order.operation, self._order.requested_model, self._order.choices)
             left = self._order.timeouts.first_token - (self._clock.now() - self._last_token)
             self._arm(max(0.0, left), lambda: self._late("no first token in time"))
         else:
             self._phase = "whole"
+            self._last_token = self._clock.now()
+            self._arm(self._order.timeouts.idle, self._idle)
 
+    def _is_stream(self, headers: Headers) -> bool:
+        kind = orders.media_type(headers)
+        return kind == "text/event-stream" or (kind == "" and self._order.stream)
+
+    @_guarded
     def data(self, data: bytes) -> None:
         """A part of the body."""
         match self._phase:
@@ -176,9 +157,10 @@ class AttemptRun:
                 self._owner.body(data)
             case "failed":
                 self._held += data
-                if len(self._held) > MAX_FAILED_BYTES:
-                    self._failed_enough()
+                if len(self._held) > self._enough():
+                    self._fail_by_status(whole=False)
 
+    @_guarded
     def end(self) -> None:
         """The framing of the body was fulfilled."""
         match self._phase:
@@ -193,6 +175,7 @@ class AttemptRun:
             case "linger":
                 self._over()
 
+    @_guarded
     def error(self, kind: ErrorKind, detail: str) -> None:
         """The transport failed."""
         match self._phase:
@@ -212,12 +195,21 @@ class AttemptRun:
 
     # -- a failed answer
 
+    def _enough(self) -> int:
+        """How much of it is read: the client's own fault to its end, because it is relayed."""
+        if len(self._held) <= MAX_FAILED_BYTES or self._classify() not in _CLIENTS_FAULT:
+            return MAX_FAILED_BYTES
+        return MAX_RELAYED_ERROR_BYTES
+
+    @_guarded
     def _failed_enough(self) -> None:
-        """Enough was read to classify it; the client's own fault is read to its end, because it is relayed."""
-        if self._classify() in _CLIENTS_FAULT and len(self._held) <= MAX_RELAYED_ERROR_BYTES:
-            self._arm(self._order.timeouts.idle, lambda: self._fail_by_status(whole=False))
-            return
-        self._fail_by_status(whole=False)
+        """Enough time; the client's own fault may take more of it as long as something comes."""
+        grown = len(self._held) > self._held_before
+        self._held_before = len(self._held)
+        if grown and self._classify() in _CLIENTS_FAULT and len(self._held) <= MAX_RELAYED_ERROR_BYTES:
+            self._arm(DECIDING_BODY_SECONDS, self._failed_enough)
+        else:
+            self._fail_by_status(whole=False)
 
     def _classify(self) -> Outcome:
         assert self.status is not None, "a failed answer has a head"
@@ -225,24 +217,24 @@ class AttemptRun:
 
     def _fail_by_status(self, *, whole: bool) -> None:
         body = bytes(self._held)
-        detail = _answered(self.status, openai.read_error(body), self._order)
+        detail = orders.answered(self.status, openai.read_error(body), self._order)
         self._fail(Fault(self._classify(), detail, self.status, self._headers, body, whole), close=not whole)
 
     # -- a whole answer
 
     def _hold(self, data: bytes) -> None:
+        self._last_token = self._clock.now()
         self._held += data
         if len(self._held) > MAX_WHOLE_BYTES:
-            self._commit(_length(self._headers))
             self._phase = "passing"
-            self._last_token = self._clock.now()
-            self._arm(self._order.timeouts.idle, self._idle)
+            self._commit(orders.length(self._headers))
 
     def _judge(self) -> None:
         body = bytes(self._held)
         answer = openai.judge(self._order.operation, body)
         if answer.outcome is not Outcome.OK and (answer.outcome is not Outcome.CONTENT_POLICY or self._goes_on(answer)):
-            detail = f"the answer has no content{_code(answer.error)}"
+            unreadable = answer.outcome is Outcome.BROKEN
+            detail = "the answer is not JSON" if unreadable else f"the answer is empty{orders.code(answer.error)}"
             self._fail(Fault(answer.outcome, detail, self.status, self._headers, body, whole=True))
             return
         if self._order.requested_model is not None:
@@ -282,7 +274,14 @@ class AttemptRun:
         """Once: what comes in that time does not prolong it."""
         if not self._awaiting_done:
             self._awaiting_done = True
-            self._arm(DONE_SECONDS, lambda: self._stream_complete(reader))
+            self._arm(DONE_SECONDS, lambda: self._done_awaited(reader))
+
+    @_guarded
+    def _done_awaited(self, reader: StreamReader) -> None:
+        if self._paused:  # we do not read: what is missing may lie there
+            self._arm(DONE_SECONDS, lambda: self._done_awaited(reader))
+        else:
+            self._stream_complete(reader)
 
     def _pass_on(self, reader: StreamReader, out: bytes) -> None:
         """Hold until the commit, then pass on as it comes. A finish without any output is judged at its end (B17)."""
@@ -294,12 +293,12 @@ class AttemptRun:
         if (reader.committed and reader.tokens_seen) or len(self._held) > MAX_PREAMBLE_BYTES:
             self._commit(None)
             self._last_token = self._clock.now()
-            if not reader.finished:
+            if self._phase == "stream" and not reader.finished:
                 self._arm(self._order.timeouts.idle, self._idle)
 
     def _error_event(self, reader: StreamReader) -> None:
         error = reader.error or NO_ERROR
-        detail = f"the stream carried an error event{_code(error)}"
+        detail = f"the stream carried an error event{orders.code(error)}"
         if self._committed:
             self._break(Outcome.BROKEN, detail, told=True)
         else:
@@ -364,9 +363,14 @@ class AttemptRun:
         self._transport.cancel()
         self._owner.broken(outcome, detail, self.partial(), told=told)
 
-    def _late(self, detail: str) -> None:
-        self._break(Outcome.TIMED_OUT, detail)
+    @_guarded
+    def _late(self, detail: str, *, blameless: bool = False) -> None:
+        if self._committed:
+            self._break(Outcome.TIMED_OUT, detail)
+        else:
+            self._fail(Fault(Outcome.TIMED_OUT, detail, self.status, blameless=blameless), close=True)
 
+    @_guarded
     def _idle(self) -> None:
         """The idle deadline, moved on by every event: armed once, looked at when it is due."""
         idle = self._order.timeouts.idle
@@ -401,32 +405,3 @@ class AttemptRun:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _media_type(headers: Headers) -> str:
-    for name, value in headers:
-        if name == "content-type":
-            return value.split(";", 1)[0].strip().lower()
-    return ""
-
-
-def _length(headers: Headers) -> int | None:
-    for name, value in headers:
-        if name == "content-length" and value.isdecimal():
-            return int(value)
-    return None
-
-
-def _code(error: ProviderError) -> str:
-    """The provider's code as a word of an API; anything longer or stranger is content and stays out (B44)."""
-    word = error.code or error.type or ""
-    return f" ({word})" if word and len(word) <= 64 and word.replace("_", "").replace("-", "").isalnum() else ""
-
-
-def _answered(status: int | None, error: ProviderError, order: Order) -> str:
-    said = f"the provider answered {status}{_code(error)}"
-    if status not in (404, 405):
-        return said
-    base = order.request.url.split("?", 1)[0].removesuffix(order.operation.path)
-    hint = "" if base.endswith("/v1") else ": does baseURL miss /v1?"
-    return f"the provider answered {status}{_code(error)} for {order.operation.path}{hint}"

@@ -5,10 +5,12 @@ The way of a request, one method each: `_advance` (choose, attempt) -> `failed` 
 a client that leaves at any point, a drain - `_settle` runs exactly once.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from modelpool_sidecar.attempt import AttemptRun, Fault, Order
+from modelpool_sidecar import faults
+from modelpool_sidecar.attempt import AttemptRun
 from modelpool_sidecar.core import retryafter
 from modelpool_sidecar.core.dispatch import Dispatch, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit
@@ -22,6 +24,7 @@ from modelpool_sidecar.core.usage import NO_USAGE
 from modelpool_sidecar.core.verdict import Failure
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.dialects.openai import Answer
+from modelpool_sidecar.orders import Fault, Order
 from modelpool_sidecar.ports import (
     AttemptTrace,
     Clock,
@@ -34,6 +37,8 @@ from modelpool_sidecar.ports import (
     Upstream,
     UpstreamRequest,
 )
+
+logger = logging.getLogger(__name__)
 
 CLIENT_CLOSED_REQUEST = 499
 """The status that a record shows where the client left before one was sent; never on the wire."""
@@ -70,7 +75,8 @@ class Exchange:
         self._services, self._request, self._pool = services, request, pool
         self._permit, self._downstream, self._on_over = permit, downstream, on_over
         self._started = services.clock.now()
-        total = pool.total if request.read_timeout is None else min(pool.total, request.read_timeout)
+        self._hurried = request.read_timeout is not None and request.read_timeout < pool.total
+        total = request.read_timeout if self._hurried and request.read_timeout is not None else pool.total
         self._dispatch = Dispatch(
             pool=pool,
             state=services.state,
@@ -112,6 +118,12 @@ class Exchange:
 
     def start(self) -> None:
         """Walk."""
+        try:
+            self._start()
+        except Exception as error:  # whatever it is: a client waits
+            self.crashed(error)
+
+    def _start(self) -> None:
         self._downstream.on_gone = self._gone
         self._downstream.on_writable = self._writable
         self._downstream.on_delivered = self._settle
@@ -139,11 +151,18 @@ class Exchange:
                 self._attempt(step)
             case Sleep():
                 delay = max(0.0, step.until - self._services.clock.now())
-                self._timer = self._services.clock.call_later(delay, self._advance)
+                self._timer = self._services.clock.call_later(delay, self._wake)
             case Stop(answer=Refusal() as refusal):
                 self._refuse(refusal)
             case Stop(answer=Failure() as failure):
                 self._relay_failure(failure)
+
+    def _wake(self) -> None:
+        """A sleep is over."""
+        try:
+            self._advance()
+        except Exception as error:  # whatever it is: a client waits
+            self.crashed(error)
 
     def _attempt(self, step: Try) -> None:
         services, request, provider = self._services, self._request, step.target.provider
@@ -169,6 +188,8 @@ class Exchange:
             model_is_ours=step.target.model is not None,
             policy_is_fault=Outcome.CONTENT_POLICY in self._pool.fallback.outcomes,
             requested_model=request.model if self._pool.rewrite_model else None,
+            deadline_is_clients=self._hurried,
+            choices=request.choices,
         )
         self._run = AttemptRun(
             order, lambda: services.upstream.attempt(provider.name, provider.idle_timeout), self, services.clock
@@ -222,6 +243,7 @@ class Exchange:
             retry_after=retryafter.parse(fault.headers, self._services.clock.wall()),
             other_credential=self._has_other_key(provider.auth, fault),
             credential=provider.auth.source if provider.auth else "",
+            blameless=fault.blameless,
         )
         self._attempt_over(fault.outcome, fault.status)
         self._run = None
@@ -230,8 +252,10 @@ class Exchange:
 
     def committed(self, status: int, headers: Headers, length: int | None) -> None:
         """This attempt's answer is the answer."""
+        now = self._services.clock.now()
+        self._dispatch.commit(now)
         if self._request.stream:
-            self._first_token = self._services.clock.now() - self._started
+            self._first_token = now - self._started
         self._send_head(status, headers, length)
 
     def body(self, data: bytes) -> None:
@@ -255,6 +279,21 @@ class Exchange:
         self._ended = True
         code = "upstream_timeout" if outcome in (Outcome.STALLED, Outcome.TIMED_OUT) else "upstream_error"
         self._downstream.fail(None if told else self._error_event(code, f"pool {self._pool.name}: {detail}"))
+
+    def crashed(self, error: Exception) -> None:
+        """A fault of ours: the client gets a sentence, the log the place, and everything is given back."""
+        faults.log(logger, "a request ended by a fault of ours", error)
+        message = "the sidecar failed; its log says how"
+        try:
+            self._drop_attempt(Outcome.CANCELLED)
+            if self._status is None:
+                self._refuse(Refusal("internal_error", message, spent=True))
+            elif not self._ended:
+                self._ended = True
+                self._downstream.fail(self._error_event("internal_error", message))
+        finally:
+            if not self._ended:
+                self._settle()
 
     # -- towards the client
 
@@ -360,8 +399,8 @@ class Exchange:
         if not self._attempts:
             self._permit.refund(self._services.clock.now())
         self._permit.release()
-        self._record()
         self._on_over(self)
+        self._record()
 
     def _record(self) -> None:
         request, answer, step = self._request, self._answer, self._try

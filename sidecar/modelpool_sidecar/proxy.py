@@ -82,11 +82,11 @@ class Proxy:
 
     def _admit(self, request: Request, pool: Pool, pinned: Target | None, downstream: Downstream) -> None:
         now = self._services.clock.now()
-        self._services.state.budget(pool).request(now)
         permit = self._services.state.admit(pool, now)
         if isinstance(permit, Limited):
             self._refuse(_limited(pool, permit), downstream, request, pool)
             return
+        self._services.state.budget(pool).request(now)
         self._exchange(request, pool, pinned, permit, downstream)
 
     def _exchange(

@@ -1,30 +1,28 @@
 """One request's walk over its pool's targets: which one is tried next, when, and what is said when none is left.
 
 Theory. A walk alternates between `next(now)` and `observe(failure, now)` until `next` says `Stop` or the caller
-commits and calls `complete`. It never sleeps and never sends: `Try` and `Sleep` are orders to the shell.
+commits. It never sleeps and never sends: `Try` and `Sleep` are orders to the shell.
 
 - An attempt holds a place at its provider and a ticket of its target's health from `next` to the moment it is observed,
   completed or abandoned; each is given back exactly once.
-- Going elsewhere costs nothing but the attempt; asking the same target again costs a backoff, a share of the retry
-  budget, and is allowed 1 + retries times per target (B18, B19).
-- Nothing available: known waits are answered at once, otherwise one request at a time tries the target that recovers
-  soonest (B37).
+- Going elsewhere comes first and costs no wait, unless the pool sets retries at the same target. The first fallback is
+  free; every further target and every repetition is paid from the retry budget, before anything is slept (B12, B18).
+- A target that cools is asked only where no other is left, and only by who gets the probe's place of its health: so one
+  request at a time does (B36, B37). Known waits are answered at once.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from modelpool_sidecar.core import verdict
+from modelpool_sidecar.core import repeating, verdict
 from modelpool_sidecar.core.health import Ticket
-from modelpool_sidecar.core.outcome import BLAMELESS_STATUSES, RULES, Again, Outcome
+from modelpool_sidecar.core.outcome import BLAMELESS_STATUSES, Outcome
 from modelpool_sidecar.core.refusal import Refusal
+from modelpool_sidecar.core.repeating import Visit
 from modelpool_sidecar.core.selection import choose
 from modelpool_sidecar.core.snapshot import Pool, Target
 from modelpool_sidecar.core.state import State
-from modelpool_sidecar.core.verdict import Failure
-
-FREE_ATTEMPTS = 2
-"""The first attempt and the first fallback are never refused by the retry budget (B18)."""
+from modelpool_sidecar.core.verdict import Block, Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +52,20 @@ class Stop:
 Step = Try | Sleep | Stop
 
 
-@dataclass(slots=True)
-class _Visit:
-    """What happened at one target in this walk."""
-
-    attempts: int = 0
-    last: Failure | None = None
-    tried_in_cascade: bool = False
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Held:
     """What the running attempt holds."""
 
     target: Target
     ticket: Ticket
-    last_resort: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A repetition that is paid for: where, and not before when."""
+
+    target: Target
+    not_before: float
 
 
 @dataclass(slots=True)
@@ -90,10 +86,10 @@ class Dispatch:
     pinned: Target | None = None
     attempts: int = 0
     failures: list[Failure] = field(default_factory=list)
-    _visits: dict[str, _Visit] = field(default_factory=dict)
+    _visits: dict[str, Visit] = field(default_factory=dict)
+    _other_keys: int = 0
     _held: _Held | None = None
-    _again: Target | None = None
-    _not_before: float = 0.0
+    _plan: _Plan | None = None
     _over: Failure | Refusal | None = None
     _last: Target | None = None
 
@@ -103,58 +99,132 @@ class Dispatch:
             return Stop(self._over)
         if now >= self.deadline:
             return Stop(verdict.timed_out(self.pool, self.failures))
-        if self.attempts >= self.pool.fallback.max_attempts:
+        if self.attempts >= self.pool.fallback.max_attempts + self._other_keys:
             return self._spent()
-        if self._again is not None:
-            return self._repeat(now)
-        if self.attempts == 0:
+        if self._last is None:
             return self._first(now)
-        return self._further(now)
+        if self._plan is None:
+            return self._further(now)
+        if now < self._plan.not_before:
+            return Sleep(self._plan.not_before)
+        plan, self._plan = self._plan, None
+        return self._carry_out(plan.target, now)
 
     def observe(self, failure: Failure, now: float) -> None:
         """The running attempt failed before the content commit; `next` says what follows."""
-        held = self._release(failure.outcome, now, failure.retry_after, failure.status)
+        outcome = Outcome.CANCELLED if failure.other_credential else failure.outcome
+        target = self._release(outcome, now, failure)
         self.failures.append(failure)
-        visit = self._visits[held.target.name]
-        visit.last = failure
-        if failure.outcome is Outcome.UNSUPPORTED:
-            self.state.mark_unsupported(held.target.key, self.operation)
-        if failure.other_credential:
-            self._again, self._not_before = held.target, now
+        self._visit(target).fail(failure, now)
+        if failure.outcome is Outcome.UNSUPPORTED and failure.whole:
+            self.state.mark_unsupported(target.key, self.operation)
+        if failure.other_credential:  # no verdict on the target yet, and no attempt that counts
+            self._other_keys += 1
+            self._plan = _Plan(target, now)
         elif not self._may_go_on(failure):
             self._over = verdict.spent(self.pool, self.failures)
-        elif self.pool.fallback.retries and self._may_repeat(held.target, now):
-            self._plan_repeat(held.target, now)
+
+    def commit(self, now: float) -> None:
+        """The running attempt's answer has begun: that is what a probe was to show (B36)."""
+        if self._held is not None:
+            self.state.health(self._held.target).commit(self._held.ticket, now)
 
     def complete(self, outcome: Outcome, now: float) -> None:
-        """The committed attempt is over: Ok, or what became of it after the commit (Broken, Stalled, TimedOut)."""
-        self._release(outcome, now, None, None)
+        """The committed attempt is over: Ok, or what became of it after the commit (Broken, Stalled)."""
+        self._release(outcome, now)
 
     def abandon(self, now: float) -> None:
         """The client left, or the walk ends otherwise: what is held is given back, nobody is blamed. Twice is fine."""
         if self._held is not None:
-            self._release(Outcome.CANCELLED, now, None, None)
+            self._release(Outcome.CANCELLED, now)
 
-    # -- choosing
+    # -- where to
 
-    def _targets(self) -> tuple[tuple[Target, ...], ...]:
+    def _first(self, now: float) -> Step:
+        chosen = self._pick(now, lambda _target: True)
+        if chosen is not None:
+            return self._begin(chosen, now)
+        blocks = [(target, block) for target in self._targets() if (block := self._blocked(target, now)) is not None]
+        guessed = [(block.wait, index) for index, (_, block) in enumerate(blocks) if block.is_guess]
+        soonest = blocks[min(guessed)[1]][0] if guessed else None
+        if soonest is None or not self.pool.last_resort or not self.state.health(soonest).vacant:
+            return Stop(verdict.none_available(self.pool, self.operation, blocks))
+        return self._begin(soonest, now)
+
+    def _further(self, now: float) -> Step:
+        """After a failure: retries that the pool sets, another target, the same ones once more, in this order."""
+        fresh = self._pick(now, lambda target: self._visit(target).attempts == 0)
+        last = self._last
+        if self.pool.fallback.retries and last is not None and self._may_repeat(last, now, alone=fresh is None):
+            step = self._arrange(last, now)
+            if not isinstance(step, Stop):
+                return step
+        if fresh is not None:
+            if len(self._visits) > 1 and not self._pay(now):
+                return self._spent()
+            return self._begin(fresh, now)
+        again = self._pick(now, lambda target: self._may_repeat(target, now, alone=False))
+        if again is None and last is not None and self._may_repeat(last, now, alone=True):
+            again = last
+        return self._spent() if again is None else self._arrange(again, now)
+
+    def _carry_out(self, target: Target, now: float) -> Step:
+        """A repetition is due; what has changed while it slept counts."""
+        if self._has_other_key(target):
+            return self._begin(target, now)
+        fresh = self._pick(now, lambda other: self._visit(other).attempts == 0)
+        if self._is_open(target, now, alone=fresh is None):
+            return self._begin(target, now)
+        if fresh is not None and (len(self._visits) == 1 or self._pay(now)):
+            return self._begin(fresh, now)
+        return self._spent()
+
+    def _arrange(self, target: Target, now: float) -> Step:
+        """Pay for a repetition, then sleep as long as it must wait: a rate limit's own cooldown is waited for too."""
+        if not self._pay(now):
+            return self._spent()
+        visit = self._visit(target)
+        not_before = repeating.when(visit, self.pool.fallback, self.rng)
+        until = self.state.health(target).until(now)
+        if until is not None and visit.was_told_to_wait and until < self.deadline:
+            not_before = max(not_before, until)
+        self._plan = _Plan(target, not_before)
+        return self.next(now)
+
+    def _targets(self) -> tuple[Target, ...]:
+        return tuple(target for tier in self._tiers() for target in tier)
+
+    def _tiers(self) -> tuple[tuple[Target, ...], ...]:
         return ((self.pinned,),) if self.pinned is not None else self.pool.tiers
 
-    def _blocked(self, target: Target, now: float) -> verdict.Block | None:
+    def _pick(self, now: float, wanted: Callable[[Target], bool]) -> Target | None:
+        """A target of the first tier that has an available one; drained by weight 0 only where no other is (B2)."""
+        idle: Target | None = None
+        for tier in self._tiers():
+            free = [target for target in tier if wanted(target) and self._blocked(target, now) is None]
+            chosen = choose(free, lambda target: self.state.health(target).share(now), self.rng)
+            if chosen is not None and chosen.weight > 0:
+                return chosen
+            idle = idle or chosen
+        return idle
+
+    # -- whether
+
+    def _blocked(self, target: Target, now: float) -> Block | None:
         """Why a target can't be tried now; None = available (B5)."""
         provider, health = target.provider, self.state.health(target)
         if provider.drained:
-            return verdict.Block("drained")
+            return Block("drained")
         if not self.is_ready(target):
-            return verdict.Block("pending")
+            return Block("pending")
         if self.state.unsupported(target.key, self.operation):
-            return verdict.Block("unsupported")
+            return Block("unsupported")
         if not health.available(now):
             until = health.until(now)
             wait = 0.0 if until is None else max(0.0, until - now)
-            return verdict.Block("cooling", wait, health.reason, known=health.knows_wait)
+            return Block("cooling", wait, health.reason, known=health.knows_wait)
         if self._spills and self._is_full(target):
-            return verdict.Block("full", 1.0)
+            return Block("full", 1.0)
         return None
 
     @property
@@ -165,152 +235,29 @@ class Dispatch:
     def _is_full(self, target: Target) -> bool:
         return self.state.open_count(target.provider.name) >= target.provider.max_open
 
-    def _pick(self, now: float, wanted: Callable[[Target], bool]) -> Target | None:
-        """A target of the first tier that has an available one; drained by weight 0 only where no other is (B2)."""
-        idle: Target | None = None
-        for tier in self._targets():
-            free = [target for target in tier if wanted(target) and self._blocked(target, now) is None]
-            chosen = choose(free, lambda target: self.state.health(target).share(now), self.rng)
-            if chosen is None:
-                continue
-            if chosen.weight > 0:
-                return chosen
-            idle = idle or chosen
-        return idle
-
-    def _first(self, now: float) -> Step:
-        chosen = self._pick(now, lambda _target: True)
-        if chosen is not None:
-            return self._begin(chosen, now, same=False)
-        return self._last_resort(now)
-
-    def _further(self, now: float) -> Step:
-        """Another target that this cascade has not tried; else the same ones again, after a backoff."""
-        chosen = self._pick(now, lambda target: self._is_next_in_cascade(target, now))
-        if chosen is not None:
-            if self.attempts >= FREE_ATTEMPTS and not self._pay(now):
-                return self._spent()
-            return self._begin(chosen, now, same=False)
-        again = self._pick(now, lambda target: self._may_repeat(target, now)) or self._only_one(now)
-        if again is None:
-            return self._spent()
-        for visit in self._visits.values():
-            visit.tried_in_cascade = False
-        self._plan_repeat(again, now)
-        return self._repeat(now)
-
-    def _is_next_in_cascade(self, target: Target, now: float) -> bool:
-        visit = self._visit(target)
-        return visit.attempts == 0 or (not visit.tried_in_cascade and self._may_repeat(target, now))
-
-    def _only_one(self, now: float) -> Target | None:
-        """The last target again although it cools: its own wait, not its health, decides (B17, RateLimited)."""
-        target = self._last
-        if target is None or not self._may_repeat(target, now):
-            return None
-        block = self._blocked(target, now)
-        return target if block is None or block.kind == "cooling" else None
-
-    def _last_resort(self, now: float) -> Step:
-        blocks = [
-            (target, block) for tier in self._targets() for target in tier if (block := self._blocked(target, now))
-        ]
-        soonest = min(
-            (
-                (block.wait, index)
-                for index, (_, block) in enumerate(blocks)
-                if block.kind == "cooling" and not block.known
-            ),
-            default=None,
-        )
-        if soonest is None or not self.pool.last_resort or not self.state.enter_last_resort(self.pool.name):
-            return self._none_available(blocks)
-        return self._begin(blocks[soonest[1]][0], now, same=False, last_resort=True)
-
-    def _begin(self, target: Target, now: float, *, same: bool, last_resort: bool = False) -> Step:
-        if self._is_full(target):
-            if last_resort:
-                self.state.leave_last_resort(self.pool.name)
-            return self._none_available([(target, verdict.Block("full", 1.0))])
-        visit = self._visit(target)
-        visit.attempts += 1
-        visit.tried_in_cascade = True
-        self.attempts += 1
-        self._last = target
-        ticket = self.state.health(target).begin(now)
-        self.state.opened(target.provider.name)
-        self._held = _Held(target, ticket, last_resort)
-        return Try(target, self.attempts, same, ticket.probe)
-
-    def _release(self, outcome: Outcome, now: float, retry_after: float | None, status: int | None) -> _Held:
-        held, self._held = self._held, None
-        assert held is not None, "no attempt is running"
-        self.state.closed(held.target.provider.name)
-        if held.last_resort:
-            self.state.leave_last_resort(self.pool.name)
-        blameless = status in BLAMELESS_STATUSES
-        health = self.state.health(held.target)
-        health.end(held.ticket, outcome, now, self.rng, retry_after=retry_after, blameless=blameless)
-        return held
-
-    # -- again and elsewhere
-
-    def _visit(self, target: Target) -> _Visit:
-        return self._visits.setdefault(target.name, _Visit())
-
     def _may_go_on(self, failure: Failure) -> bool:
         fallback = self.pool.fallback
         return failure.outcome in fallback.outcomes or fallback.names_status(failure.status)
 
-    def _may_repeat(self, target: Target, now: float) -> bool:
-        visit, fallback = self._visit(target), self.pool.fallback
-        if visit.last is None or self.repeated:
+    def _may_repeat(self, target: Target, now: float, *, alone: bool) -> bool:
+        if self.repeated or not self._is_open(target, now, alone=alone):
             return False
-        retries = 1 if fallback.retries is None else fallback.retries
-        return visit.attempts <= retries and self._wait(visit, now) is not None
+        return repeating.may(self._visit(target), self.pool.fallback, self.deadline)
 
-    def _wait(self, visit: _Visit, now: float) -> float | None:
-        """The longest that a repetition would be waited for; None where it may not be asked again (B17, B19)."""
-        failure, fallback = visit.last, self.pool.fallback
-        assert failure is not None, "asked of a target that failed"
-        again, asked = RULES[failure.outcome].again, failure.retry_after
-        if again is Again.NO:
-            return None
-        backoff = min(fallback.backoff_max, fallback.backoff_initial * 2.0 ** (visit.attempts - 1))
-        if asked is None:
-            return backoff if now + backoff < self.deadline else None
-        patience = fallback.max_retry_after if again is Again.AFTER_WAIT else max(fallback.max_retry_after, backoff)
-        longest = max(asked * (1 + verdict.JITTER), backoff)
-        return longest if asked <= patience and now + longest < self.deadline else None
+    def _is_open(self, target: Target, now: float, *, alone: bool) -> bool:
+        """Whether it is available; or it cools, no other is left, nobody else asks it, and the wait is not a known one.
 
-    def _plan_repeat(self, target: Target, now: float) -> None:
-        """Arrange it: full jitter under the backoff, Retry-After as the floor with 0..20 % on top (B19)."""
-        visit = self._visit(target)
-        failure, fallback = visit.last, self.pool.fallback
-        assert failure is not None, "asked of a target that failed"
-        backoff = self.rng() * min(fallback.backoff_max, fallback.backoff_initial * 2.0 ** (visit.attempts - 1))
-        floor = 0.0 if failure.retry_after is None else failure.retry_after * (1 + verdict.JITTER * self.rng())
-        self._again, self._not_before = target, now + max(backoff, floor)
-
-    def _repeat(self, now: float) -> Step:
-        if now < self._not_before:
-            return Sleep(self._not_before)
-        target, self._again = self._again, None
-        assert target is not None, "a repetition was planned"
+        A rate limit that this walk itself was told is no reason against: its own wait decides (B17).
+        """
         block = self._blocked(target, now)
-        if block is not None and block.kind != "cooling":
-            return self._spent()
-        failure = self._visit(target).last
-        if not (failure is not None and failure.other_credential) and not self._pay(now):
-            return self._further_elsewhere(now)
-        return self._begin(target, now, same=True)
+        if block is None:
+            return True
+        own = block.reason is Outcome.RATE_LIMITED and self._visit(target).was_rate_limited
+        return alone and (block.is_guess or own) and self.state.health(target).vacant
 
-    def _further_elsewhere(self, now: float) -> Step:
-        """The budget refuses a repetition; a first fallback is still free."""
-        chosen = self._pick(now, lambda target: self._visit(target).attempts == 0)
-        if chosen is None or self.attempts >= FREE_ATTEMPTS:
-            return self._spent()
-        return self._begin(chosen, now, same=False)
+    def _has_other_key(self, target: Target) -> bool:
+        failure = self._visit(target).failure
+        return failure is not None and failure.other_credential
 
     def _pay(self, now: float) -> bool:
         budget = self.state.budget(self.pool)
@@ -319,10 +266,40 @@ class Dispatch:
         budget.take(now)
         return True
 
-    def _none_available(self, blocks: list[tuple[Target, verdict.Block]]) -> Stop:
-        if self.failures:
-            return self._spent()
-        return Stop(verdict.none_available(self.pool, self.operation, blocks))
+    # -- what is held
+
+    def _begin(self, target: Target, now: float) -> Step:
+        if self._is_full(target):
+            if self.failures:
+                return self._spent()
+            return Stop(verdict.none_available(self.pool, self.operation, [(target, Block("full", 1.0))]))
+        visit = self._visits.setdefault(target.name, Visit())
+        visit.attempts += 1
+        self.attempts += 1
+        self._last = target
+        ticket = self.state.health(target).begin(now)
+        self.state.opened(target.provider.name)
+        self._held = _Held(target, ticket)
+        return Try(target, self.attempts, visit.attempts > 1, ticket.probe)
+
+    def _release(self, outcome: Outcome, now: float, failure: Failure | None = None) -> Target:
+        held, self._held = self._held, None
+        assert held is not None, "no attempt is running"
+        self.state.closed(held.target.provider.name)
+        blameless = failure is not None and (failure.blameless or failure.status in BLAMELESS_STATUSES)
+        self.state.health(held.target).end(
+            held.ticket,
+            outcome,
+            now,
+            self.rng,
+            retry_after=failure.retry_after if failure is not None else None,
+            blameless=blameless,
+        )
+        return held.target
+
+    def _visit(self, target: Target) -> Visit:
+        """What has happened there; nothing, where it was not asked yet."""
+        return self._visits.get(target.name) or Visit()
 
     def _spent(self) -> Stop:
         return Stop(verdict.spent(self.pool, self.failures))

@@ -43,12 +43,13 @@ class Stance(StrEnum):
 class Ticket:
     """One attempt's right to speak about the health that it was drawn from, once."""
 
-    __slots__ = ("epoch", "health", "open", "probe")
+    __slots__ = ("committed", "epoch", "health", "open", "probe")
 
     def __init__(self, health: "Health", epoch: int, *, probe: bool) -> None:
         self.health = health
         self.epoch = epoch
         self.probe = probe
+        self.committed = False
         self.open = True
 
     def __repr__(self) -> str:
@@ -135,6 +136,11 @@ class Health:
         stance = self.stance(now)
         return stance is Stance.SERVING or (stance is Stance.PROBING and self._probe is None)
 
+    @property
+    def vacant(self) -> bool:
+        """Whether the probe's place is free: the only way to a target that cools or is on probation."""
+        return self._probe is None
+
     def share(self, now: float) -> float:
         """The part of its weight that it takes: full, or from a tenth to full while it ramps up."""
         ramp_up = self._settings.ramp_up
@@ -150,6 +156,20 @@ class Health:
             self._probe = ticket
         self.in_flight += 1
         return ticket
+
+    def commit(self, ticket: Ticket, now: float) -> None:
+        """The attempt's answer has begun, which is a success; its place as a probe is free for the next one.
+
+        How long a stream then lasts says nothing about the target. If it breaks later, `end` still counts that.
+        """
+        if ticket.health is not self or not ticket.open or ticket.committed:
+            return
+        ticket.committed = True
+        self._vacate(ticket)
+        self._settle(now)
+        if self._may_speak(ticket, now):
+            self._succeeded(now)
+            ticket.epoch = self._epoch  # one that this success began, perhaps: the rest of it belongs there
 
     def end(
         self,
@@ -169,10 +189,10 @@ class Health:
             return
         ticket.open = False
         self.in_flight -= 1
-        if self._probe is ticket:
-            self._probe = None
+        self._vacate(ticket)
         self._settle(now)
-        if ticket.epoch == self._epoch and (ticket.probe or self.stance(now) is Stance.SERVING):
+        counted = ticket.committed and outcome is Outcome.OK
+        if self._may_speak(ticket, now) and not counted:
             self._judge(outcome, now, rng, retry_after, Blame.NONE if blameless else RULES[outcome].blame)
 
     def describe(self, now: float) -> dict[str, Any]:
@@ -186,6 +206,13 @@ class Health:
             "share": round(self.share(now), 3),
             "inFlight": self.in_flight,
         }
+
+    def _vacate(self, ticket: Ticket) -> None:
+        if self._probe is ticket:
+            self._probe = None
+
+    def _may_speak(self, ticket: Ticket, now: float) -> bool:
+        return ticket.epoch == self._epoch and (ticket.probe or self.stance(now) is Stance.SERVING)
 
     def _settle(self, now: float) -> None:
         """What time alone has brought about: the return from a rate limit."""

@@ -56,6 +56,7 @@ class Refusal:
     """Why we answer ourselves. `param`: the field of the request that is meant. `retry_after`: seconds, uncapped.
 
     `spent`: attempts were made, or repeating cannot help, so the client's SDK must not repeat on top of ours (B42).
+    `upstream_status`: a provider's own status, passed on where its body cannot be.
     """
 
     code: str
@@ -64,11 +65,12 @@ class Refusal:
     retry_after: float | None = None
     spent: bool = False
     headers: tuple[tuple[str, str], ...] = ()
+    upstream_status: int | None = None
 
     @property
     def status(self) -> int:
-        """The HTTP status of this code."""
-        return CODES[self.code][0]
+        """The HTTP status of this code, or the provider's."""
+        return self.upstream_status or CODES[self.code][0]
 
     @property
     def type(self) -> str:

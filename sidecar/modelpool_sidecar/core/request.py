@@ -21,6 +21,8 @@ __all__ = ["MAX_MODEL_LENGTH", "Headers", "Operation", "Request", "judge_origin"
 Headers = tuple[tuple[str, str], ...]
 """Name and value pairs in order, names in lower case."""
 
+MAX_CHOICES = 128
+"""The most that the API gives for one prompt, and the most that a stream is watched for."""
 MAX_MODEL_LENGTH = 512
 """Characters; the longest names in use are resource names of clouds."""
 
@@ -37,6 +39,7 @@ class Request:
     the body's own model literal, quotes included, None where the body has none. `query` is raw, without its question
     mark. `pinned`: x-modelpool-target. `client_retry`: how often the client's SDK says it has already tried.
     `read_timeout`: the seconds after which it says it will give up. `model_id`: the name in the path of a model.
+    `choices`: how many answers it asks for, by `n` and the number of prompts.
     """
 
     operation: Operation
@@ -51,6 +54,7 @@ class Request:
     client_retry: int
     read_timeout: float | None
     model_id: str | None
+    choices: int = 1
 
     def __repr__(self) -> str:
         return f"<Request {self.operation.name} model={self.model!r} stream={self.stream} {len(self.body)} bytes>"
@@ -82,6 +86,7 @@ def parse(method: str, target: str, headers: Headers, body: bytes) -> Request | 
         client_retry=_count(said.get("x-stainless-retry-count")),
         read_timeout=_seconds(said.get("x-stainless-read-timeout")),
         model_id=model_id,
+        choices=asked.choices,
     )
 
 
@@ -93,6 +98,7 @@ class _Asked:
     span: tuple[int, int] | None = None
     stream: bool = False
     include_usage: bool = False
+    choices: int = 1
 
 
 def _asked(said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
@@ -122,7 +128,17 @@ def _asked(said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
         span=span,
         stream=stream is True,
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        choices=_choices(document),
     )
+
+
+def _choices(document: dict[str, Any]) -> int:
+    """`n` for each prompt; a list of numbers is one prompt, in tokens. What is odd counts as one."""
+    n, prompts = document.get("n"), document.get("prompt")
+    each = n if isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= MAX_CHOICES else 1
+    if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
+        return min(MAX_CHOICES, each * len(prompts))
+    return each
 
 
 def _judge_framing(said: Mapping[str, str]) -> Refusal | None:

@@ -24,7 +24,6 @@ class State:
         self._budgets: dict[str, RetryBudget] = {}
         self._open: dict[str, int] = {}
         self._unsupported: set[tuple[TargetKey, str]] = set()
-        self._last_resort: set[str] = set()
 
     def __repr__(self) -> str:
         running = sum(pool.count for pool in self._in_flight.values())
@@ -96,17 +95,6 @@ class State:
     def mark_unsupported(self, key: TargetKey, operation: str) -> None:
         """It has said so; believed until the next reload."""
         self._unsupported.add((key, operation))
-
-    def enter_last_resort(self, pool: str) -> bool:
-        """Take the one place of a pool of which every target cools; False where somebody has it (B37)."""
-        if pool in self._last_resort:
-            return False
-        self._last_resort.add(pool)
-        return True
-
-    def leave_last_resort(self, pool: str) -> None:
-        """The attempt that had the place is over."""
-        self._last_resort.discard(pool)
 
     def retain(self, snapshot: Snapshot) -> list[tuple[str, ...]]:
         """Keep what the snapshot mentions, with its settings, and return the keys of what was forgotten.

@@ -27,7 +27,7 @@ class Failure:
 
     `status`, `headers`, `body` are the provider's, where it answered; `whole`: the body was read to its end, so it can
     be relayed. `detail` is ours, for the sentence: no content. `other_credential`: a 401 while another key is at hand
-    (B17). `retry_after`: seconds that the provider asked for.
+    (B17). `retry_after`: seconds that the provider asked for. `blameless`: not the target's doing.
     """
 
     target: str
@@ -41,6 +41,7 @@ class Failure:
     retry_after: float | None = None
     other_credential: bool = False
     credential: str = ""
+    blameless: bool = False
 
     def __repr__(self) -> str:
         return f"<Failure {self.target}: {self.outcome} {self.status or ''}>"
@@ -52,33 +53,43 @@ class Block:
 
     kind: Literal["drained", "pending", "unsupported", "cooling", "full"]
     wait: float = 0.0
-    reason: str | None = None
+    reason: Outcome | None = None
     known: bool = False
 
-
-def is_clients(failure: Failure) -> bool:
-    """Whether this answer is the client's fault, to be relayed as it is."""
-    return failure.outcome in _CLIENTS and failure.status is not None and failure.whole
+    @property
+    def is_guess(self) -> bool:
+        """It cools, for as long as we think best: trying may help."""
+        return self.kind == "cooling" and not self.known
 
 
 def spent(pool: Pool, failures: Sequence[Failure]) -> Failure | Refusal:
     """All attempts are spent. `failures` is not empty."""
     for failure in reversed(failures):
-        if is_clients(failure):
-            return failure
+        if failure.outcome in _CLIENTS and failure.status is not None:
+            return _as_it_came(pool, failure)
     if all(failure.outcome in _LIMITED for failure in failures):
         return _limited(pool, failures)
     for failure in reversed(failures):
-        if failure.status is not None and failure.whole and _says_more(failure):
-            return failure
+        if _says_more(failure):
+            return _as_it_came(pool, failure)
     return _summary(pool, failures)
+
+
+def _as_it_came(pool: Pool, failure: Failure) -> Failure | Refusal:
+    """The provider's answer; its status and wait in our own words where its body could not be read to the end."""
+    if failure.whole:
+        return failure
+    message = f"pool {pool.name}: {failure.detail}, and the rest of its answer did not come"
+    return Refusal(
+        "upstream_error", message, retry_after=failure.retry_after, spent=True, upstream_status=failure.status
+    )
 
 
 def timed_out(pool: Pool, failures: Sequence[Failure]) -> Failure | Refusal:
     """The deadline has passed: what a provider said still counts more than that."""
     if failures and not all(failure.outcome in _TIMES for failure in failures):
         answer = spent(pool, failures)
-        if isinstance(answer, Failure) or answer.status == 429:
+        if isinstance(answer, Failure) or answer.upstream_status is not None or answer.status == 429:
             return answer
     return deadline(pool, failures)
 
@@ -91,7 +102,7 @@ def deadline(pool: Pool, failures: Sequence[Failure]) -> Refusal:
 
 def none_available(pool: Pool, operation: str, blocks: Sequence[tuple[Target, Block]]) -> Refusal:
     """No target could be tried at all: why, and how long that lasts."""
-    why = "; ".join(f"{target.name} {_words(block)}" for target, block in blocks)
+    why = "; ".join(f"{target.name} {_words(target, block)}" for target, block in blocks)
     cooling = [(target, block) for target, block in blocks if block.kind == "cooling"]
     waits = [block.wait for _, block in blocks if block.kind in ("cooling", "full")]
     soonest = min(waits, default=None)
@@ -124,16 +135,24 @@ def _wait(refusal: Refusal, seconds: float) -> Refusal:
     return Refusal(refusal.code, f"{refusal.message}; try again in {seconds:.1f} s", retry_after=seconds)
 
 
-_IDLE_WORDS = {
+_WORDS = {
     "full": "is at connections.maxOpen",
     "drained": "is drained",
     "pending": "has no key yet",
-    "unsupported": "does not know the operation",
 }
 
 
-def _words(block: Block) -> str:
-    return _IDLE_WORDS.get(block.kind) or f"cools for {block.wait:.1f} s ({block.reason})"
+def _words(target: Target, block: Block) -> str:
+    if block.kind == "cooling":
+        return f"cools for {block.wait:.1f} s ({block.reason})"
+    if block.kind == "unsupported":
+        return "does not know the operation" + missing_version(target.provider.base_url)
+    return _WORDS[block.kind]
+
+
+def missing_version(base_url: str) -> str:
+    """The question to ask where a provider does not know a path: the usual slip is a base URL without /v1."""
+    return "" if base_url.endswith("/v1") else ": does baseURL miss /v1?"
 
 
 def _limited(pool: Pool, failures: Sequence[Failure]) -> Refusal:

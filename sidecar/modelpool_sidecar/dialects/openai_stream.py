@@ -37,10 +37,13 @@ _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.fa
 class StreamReader:
     """Reads one attempt's stream. `requested_model`: the name to write into every chunk (B41), None = as it came.
 
+    `choices`: how many the request asks for; before that many have finished the answer is not complete, unless the
+    stream itself ends.
+
     An error event is handed on as it came, because it is in the client's own terms, and nothing after it: no `[DONE]`.
     """
 
-    def __init__(self, operation: Operation, requested_model: str | None = None) -> None:
+    def __init__(self, operation: Operation, requested_model: str | None = None, choices: int = 1) -> None:
         self.committed = False
         """Content, reasoning, a refusal or a tool call was seen, or a whole answer without any (B24)."""
         self.finished = False
@@ -58,6 +61,7 @@ class StreamReader:
         self.terminator = b"" if operation is RESPONSES else DONE
         """What is supplied where a stream is finished and its terminal event does not come (B27)."""
         self._operation = operation
+        self._choices = choices
         self._model_literal = None if requested_model is None else jsonspan.quote(requested_model)
         self._scanner = sse.Scanner()
         self._read = self._response_event if operation is RESPONSES else self._chunk
@@ -88,6 +92,12 @@ class StreamReader:
 
     def close(self) -> bytes:
         """The stream has ended: what is left, where it is a whole event that only lacks its line ends."""
+        passed = self._rest()
+        if not self._ended() and self._finish and all(self._finish.values()):
+            self._complete()  # fewer choices than were asked for, and no more will come
+        return passed
+
+    def _rest(self) -> bytes:
         event = None if self._ended() else self._scanner.close()
         if event is None or event.comment_only or len(event.raw) > MAX_EVENT_BYTES:
             return b""
@@ -191,7 +201,7 @@ class StreamReader:
         if output:
             self.tokens_seen += 1
             self.committed = True
-        if self._finish and all(self._finish.values()):
+        if len(self._finish) >= self._choices and all(self._finish.values()):
             self._complete()
         else:
             self.finished = False

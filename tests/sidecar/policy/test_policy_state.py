@@ -211,15 +211,6 @@ def test_attempts_at_a_provider_are_counted_and_never_negative() -> None:
     assert state.open_count("a") == 0
 
 
-def test_one_request_at_a_time_takes_the_last_resort() -> None:
-    state = State()
-    assert state.enter_last_resort("chat")
-    assert not state.enter_last_resort("chat")
-    state.leave_last_resort("chat")
-    state.leave_last_resort("chat")
-    assert state.enter_last_resort("chat")
-
-
 def test_the_description_is_json_and_makes_nothing() -> None:
     snapshot, state = limited(limit(), concurrency=7), State()
     seen = json.loads(json.dumps(state.describe(snapshot, NOW)))

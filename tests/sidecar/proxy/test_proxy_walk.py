@@ -177,8 +177,8 @@ def test_a_clients_fault_that_never_ends_is_told_in_our_words() -> None:
     client = bench.ask()
     bench.upstream.last.head(400)
     bench.upstream.last.data(b'{"error":{"message":"')
-    bench.clock.advance(121)
-    assert (client.status, client.error_code) == (502, "upstream_error")
+    bench.clock.advance(4)
+    assert (client.status, client.error_code) == (400, "upstream_error")
     assert bench.nothing_is_held()
 
 
@@ -187,9 +187,9 @@ def test_the_clients_own_fault_is_relayed_whole_even_if_it_is_long_and_slow() ->
     client = bench.ask()
     body = b'{"error":{"message":"' + b"x" * 40_000 + b'"}}'
     bench.upstream.last.head(400)
-    bench.upstream.last.data(body[:30_000])
-    bench.clock.advance(5)
-    bench.upstream.last.data(body[30_000:])
+    for start in range(0, len(body), 10_000):
+        bench.upstream.last.data(body[start : start + 10_000])
+        bench.clock.advance(1.5)
     bench.upstream.last.end()
     assert (client.status, client.body) == (400, body)
     assert bench.upstream.asked == ["primary"]
