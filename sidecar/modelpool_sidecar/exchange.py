@@ -400,7 +400,10 @@ class Exchange:
             self._permit.refund(self._services.clock.now())
         self._permit.release()
         self._on_over(self)
-        self._record()
+        try:
+            self._record()
+        except Exception as error:  # who listens to records must not undo the answer
+            faults.log(logger, "a request could not be recorded", error)
 
     def _record(self) -> None:
         request, answer, step = self._request, self._answer, self._try
