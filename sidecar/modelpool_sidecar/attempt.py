@@ -14,10 +14,11 @@ from typing import Concatenate, ParamSpec
 
 from modelpool_sidecar import orders
 from modelpool_sidecar.core.outcome import NO_ERROR, Outcome, classify
+from modelpool_sidecar.deadlines import Deadlines
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.dialects.openai import Answer, StreamReader
 from modelpool_sidecar.orders import Fault, Order, Owner
-from modelpool_sidecar.ports import Attempt, Clock, ErrorKind, Headers, Timer, UpstreamRequest
+from modelpool_sidecar.ports import Attempt, Clock, ErrorKind, Headers, UpstreamRequest
 
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
 """A whole answer is held up to here, then it is committed and passed on (B24)."""
@@ -71,8 +72,7 @@ class AttemptRun:
         self._paused = False
         self._awaiting_done = False
         self._last_token = 0.0
-        self._hard: Timer | None = None
-        self._timer: Timer | None = None
+        self._deadlines = Deadlines(clock)
 
     def __repr__(self) -> str:
         return f"<AttemptRun {self._phase}{' committed' if self._committed else ''} status={self.status}>"
@@ -83,13 +83,13 @@ class AttemptRun:
         limit, clients = order.deadline - now, order.deadline_is_clients
         if timeouts.attempt is not None and timeouts.attempt < limit:
             limit, clients = timeouts.attempt, False
-        self._hard = self._clock.call_later(max(0.0, limit), lambda: self._late("no answer in time", blameless=clients))
+        self._deadlines.hard(limit, lambda: self._late("no answer in time", blameless=clients))
         self._last_token = now
         head = timeouts.head
         if order.stream:
             head = timeouts.first_token if head is None else min(head, timeouts.first_token)
         if head is not None:
-            self._arm(head, lambda: self._late("no response head in time"))
+            self._deadlines.phase(head, lambda: self._late("no response head in time"))
         self._transport.start(order.request, self)
 
     def cancel(self) -> None:
@@ -125,20 +125,20 @@ class AttemptRun:
     def head(self, status: int, headers: Headers) -> None:
         """The answer's head decides how the body is read."""
         self.status, self._headers = status, headers
-        self._disarm()
+        self._deadlines.clear_phase()
         if not 200 <= status < 300:
             self._phase = "failed"
             patience = DECIDING_BODY_SECONDS if 400 <= status < 500 else FAILED_BODY_SECONDS
-            self._arm(patience, self._failed_enough)
+            self._deadlines.phase(patience, self._failed_enough)
         elif self._is_stream(headers):
             self._phase = "stream"
             self._reader = StreamReader(self._order.operation, self._order.requested_model, self._order.choices)
             left = self._order.timeouts.first_token - (self._clock.now() - self._last_token)
-            self._arm(max(0.0, left), lambda: self._late("no first token in time"))
+            self._deadlines.phase(left, lambda: self._late("no first token in time"))
         else:
             self._phase = "whole"
             self._last_token = self._clock.now()
-            self._arm(self._order.timeouts.idle, self._idle)
+            self._deadlines.phase(self._order.timeouts.idle, self._idle)
 
     def _is_stream(self, headers: Headers) -> bool:
         kind = orders.media_type(headers)
@@ -207,7 +207,7 @@ class AttemptRun:
         grown = len(self._held) > self._held_before
         self._held_before = len(self._held)
         if grown and self._classify() in _CLIENTS_FAULT and len(self._held) <= MAX_RELAYED_ERROR_BYTES:
-            self._arm(DECIDING_BODY_SECONDS, self._failed_enough)
+            self._deadlines.phase(DECIDING_BODY_SECONDS, self._failed_enough)
         else:
             self._fail_by_status(whole=False)
 
@@ -268,18 +268,18 @@ class AttemptRun:
             self._await_done(reader)
         elif self._awaiting_done:  # a choice began after all before it had finished
             self._awaiting_done = False
-            self._arm(self._order.timeouts.idle, self._idle)
+            self._deadlines.phase(self._order.timeouts.idle, self._idle)
 
     def _await_done(self, reader: StreamReader) -> None:
         """Once: what comes in that time does not prolong it."""
         if not self._awaiting_done:
             self._awaiting_done = True
-            self._arm(DONE_SECONDS, lambda: self._done_awaited(reader))
+            self._deadlines.phase(DONE_SECONDS, lambda: self._done_awaited(reader))
 
     @_guarded
     def _done_awaited(self, reader: StreamReader) -> None:
         if self._paused:  # we do not read: what is missing may lie there
-            self._arm(DONE_SECONDS, lambda: self._done_awaited(reader))
+            self._deadlines.phase(DONE_SECONDS, lambda: self._done_awaited(reader))
         else:
             self._stream_complete(reader)
 
@@ -294,7 +294,7 @@ class AttemptRun:
             self._commit(None)
             self._last_token = self._clock.now()
             if self._phase == "stream" and not reader.finished:
-                self._arm(self._order.timeouts.idle, self._idle)
+                self._deadlines.phase(self._order.timeouts.idle, self._idle)
 
     def _error_event(self, reader: StreamReader) -> None:
         error = reader.error or NO_ERROR
@@ -332,8 +332,7 @@ class AttemptRun:
 
     def _commit(self, length: int | None) -> None:
         self._committed = True
-        if self._hard is not None:
-            self._hard.cancel()
+        self._deadlines.clear_hard()
         assert self.status is not None, "only an answer is committed"
         self._owner.committed(self.status, self._headers, length)
         if self._held and self._phase != "over":
@@ -346,7 +345,7 @@ class AttemptRun:
         self._over()
         if linger:
             self._phase = "linger"
-            self._arm(LINGER_SECONDS, self.cancel)
+            self._deadlines.phase(LINGER_SECONDS, self.cancel)
         self._owner.answered(answer)
 
     def _fail(self, fault: Fault, *, close: bool = False) -> None:
@@ -376,9 +375,9 @@ class AttemptRun:
         idle = self._order.timeouts.idle
         left = self._last_token + idle - self._clock.now()
         if self._paused:
-            self._arm(idle, self._idle)
+            self._deadlines.phase(idle, self._idle)
         elif left > 0:
-            self._arm(left, self._idle)
+            self._deadlines.phase(left, self._idle)
         else:
             self._break(Outcome.STALLED, f"nothing came for {idle:g} s")
 
@@ -393,15 +392,4 @@ class AttemptRun:
 
     def _over(self) -> None:
         self._phase = "over"
-        self._disarm()
-        if self._hard is not None:
-            self._hard.cancel()
-
-    def _arm(self, delay: float, callback: Callable[[], None]) -> None:
-        self._disarm()
-        self._timer = self._clock.call_later(delay, callback)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadlines.clear()

@@ -10,20 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelpool_sidecar import faults
+from modelpool_sidecar.account import Account
 from modelpool_sidecar.attempt import AttemptRun
 from modelpool_sidecar.core import retryafter
 from modelpool_sidecar.core.dispatch import Dispatch, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.record import AttemptRecord, Record
+from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
-from modelpool_sidecar.core.snapshot import Pool, Secret, Target
+from modelpool_sidecar.core.snapshot import Pool, Target
 from modelpool_sidecar.core.state import State
-from modelpool_sidecar.core.usage import NO_USAGE
 from modelpool_sidecar.core.verdict import Failure
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.dialects.openai import Answer
+from modelpool_sidecar.keyring import Keyring
 from modelpool_sidecar.orders import Fault, Order
 from modelpool_sidecar.ports import (
     AttemptTrace,
@@ -39,9 +40,6 @@ from modelpool_sidecar.ports import (
 )
 
 logger = logging.getLogger(__name__)
-
-CLIENT_CLOSED_REQUEST = 499
-"""The status that a record shows where the client left before one was sent; never on the wire."""
 
 _NEVER_RELAYED = ("retry-after", "retry-after-ms")
 
@@ -74,41 +72,26 @@ class Exchange:
     ) -> None:
         self._services, self._request, self._pool = services, request, pool
         self._permit, self._downstream, self._on_over = permit, downstream, on_over
-        self._started = services.clock.now()
+        self._keyring = Keyring(services.credentials)
+        self._account = Account(services.clock.now(), request, pool)
         self._hurried = request.read_timeout is not None and request.read_timeout < pool.total
         total = request.read_timeout if self._hurried and request.read_timeout is not None else pool.total
         self._dispatch = Dispatch(
             pool=pool,
             state=services.state,
             operation=request.operation.name,
-            deadline=self._started + total,
+            deadline=self._account.started + total,
             rng=services.rng,
-            is_ready=self._is_ready,
+            is_ready=self._keyring.has_all,
             repeated=request.client_retry > 0,
             pinned=pinned,
         )
-        self._trace: RequestTrace = services.telemetry.request(
-            request.operation.method,
-            request.operation.route,
-            request.operation.name,
-            request.model,
-            request.stream,
-            request.headers,
-            self._started,
-        )
+        self._trace: RequestTrace = self._account.trace(services.telemetry)
         self._try: Try | None = None
         self._try_started = 0.0
         self._try_trace: AttemptTrace | None = None
         self._run: AttemptRun | None = None
         self._timer: Timer | None = None
-        self._attempts: list[AttemptRecord] = []
-        self._key_in_use: dict[str, str] = {}
-        self._keys_refused: dict[str, str] = {}
-        self._answer: Answer | None = None
-        self._status: int | None = None
-        self._refusal: str | None = None
-        self._outcome: Outcome | None = None
-        self._first_token: float | None = None
         self._relaying = False
         self._ended = False
         self._over = False
@@ -167,7 +150,8 @@ class Exchange:
     def _attempt(self, step: Try) -> None:
         services, request, provider = self._services, self._request, step.target.provider
         self._try, self._try_started = step, services.clock.now()
-        model = self._model(step.target)
+        self._account.target = step.target
+        model = self._account.model(step.target)
         url = openai.attempt_url(provider.base_url, request)
         self._try_trace = self._trace.attempt(
             step.number, request.operation.method, url, provider.host, provider.port, self._try_started
@@ -177,7 +161,7 @@ class Exchange:
             request=UpstreamRequest(
                 method=request.operation.method,
                 url=url,
-                headers=openai.attempt_headers(request, provider, self._key, propagated),
+                headers=openai.attempt_headers(request, provider, self._keyring.key, propagated),
                 body=openai.attempt_body(request, model),
                 connect_timeout=provider.timeouts.connect,
             ),
@@ -196,34 +180,6 @@ class Exchange:
         )
         self._run.start()
 
-    def _model(self, target: Target) -> str:
-        return target.model if target.model is not None else (self._request.model or "")
-
-    # -- credentials
-
-    def _is_ready(self, target: Target) -> bool:
-        return all(self._services.credentials.get(secret.credential) is not None for secret in target.provider.secrets)
-
-    def _key(self, credential: str) -> str | None:
-        """What the next attempt sends: the newest value, unless this request was refused with it (B46, B17)."""
-        value = self._other_key(credential) or self._services.credentials.get(credential)
-        if value is not None:
-            self._key_in_use[credential] = value
-        return value
-
-    def _other_key(self, credential: str) -> str | None:
-        """The newest value that this request has not been refused with."""
-        credentials, refused = self._services.credentials, self._keys_refused.get(credential)
-        values = (credentials.get(credential), credentials.previous(credential))
-        return next((value for value in values if value is not None and value != refused), None)
-
-    def _has_other_key(self, auth: Secret | None, fault: Fault) -> bool:
-        """After a 401: whether a key is at hand that was not refused yet; asked once per request."""
-        if auth is None or fault.status != 401 or auth.credential in self._keys_refused:
-            return False
-        self._keys_refused[auth.credential] = self._key_in_use.get(auth.credential, "")
-        return self._other_key(auth.credential) is not None
-
     # -- attempt.Owner
 
     def failed(self, fault: Fault) -> None:
@@ -241,7 +197,7 @@ class Exchange:
             body=fault.body,
             whole=fault.whole,
             retry_after=retryafter.parse(fault.headers, self._services.clock.wall()),
-            other_credential=self._has_other_key(provider.auth, fault),
+            other_credential=self._keyring.has_other(provider.auth, fault.status),
             credential=provider.auth.source if provider.auth else "",
             blameless=fault.blameless,
         )
@@ -255,7 +211,7 @@ class Exchange:
         now = self._services.clock.now()
         self._dispatch.commit(now)
         if self._request.stream:
-            self._first_token = now - self._started
+            self._account.first_token = now - self._account.started
         self._send_head(status, headers, length)
 
     def body(self, data: bytes) -> None:
@@ -265,16 +221,16 @@ class Exchange:
 
     def answered(self, answer: Answer) -> None:
         """Complete."""
-        self._answer = answer
-        self._attempt_over(Outcome.OK, self._status)
+        self._account.answer = answer
+        self._attempt_over(Outcome.OK, self._account.status)
         self._dispatch.complete(Outcome.OK, self._services.clock.now())
         self._ended = True
         self._downstream.finish()
 
     def broken(self, outcome: Outcome, detail: str, answer: Answer | None, *, told: bool) -> None:
         """Failed after the commit: the client must not take it for success (B25)."""
-        self._answer = answer
-        self._attempt_over(outcome, self._status)
+        self._account.answer = answer
+        self._attempt_over(outcome, self._account.status)
         self._dispatch.complete(outcome, self._services.clock.now())
         self._ended = True
         code = "upstream_timeout" if outcome in (Outcome.STALLED, Outcome.TIMED_OUT) else "upstream_error"
@@ -286,7 +242,7 @@ class Exchange:
         message = "the sidecar failed; its log says how"
         try:
             self._drop_attempt(Outcome.CANCELLED)
-            if self._status is None:
+            if self._account.status is None:
                 self._refuse(Refusal("internal_error", message, spent=True))
             elif not self._ended:
                 self._ended = True
@@ -298,7 +254,7 @@ class Exchange:
     # -- towards the client
 
     def _refuse(self, refusal: Refusal) -> None:
-        self._refusal = refusal.code
+        self._account.refusal = refusal.code
         body = openai.refusal_body(refusal)
         self._send_head(
             refusal.status, (("content-type", "application/json"), *refusal.all_headers), len(body), own=True
@@ -324,7 +280,7 @@ class Exchange:
     def _send_head(
         self, status: int, headers: Headers, length: int | None, *, more: Headers = (), own: bool = False
     ) -> None:
-        self._relaying, self._status = True, status
+        self._relaying, self._account.status = True, status
         provider = self._try.target.provider if self._try is not None else None
         passed = headers if own or provider is None else openai.answer_headers(headers, provider)
         framing = () if length is None else (("content-length", str(length)),)
@@ -337,7 +293,7 @@ class Exchange:
             ("x-modelpool-pool", self._pool.name),
             *target,
             ("x-modelpool-attempts", str(self._dispatch.attempts)),
-            ("x-modelpool-config", self._pool.digest.removeprefix("sha256:")[:12]),
+            ("x-modelpool-config", self._pool.short_digest),
         )
 
     def _error_event(self, code: str, message: str) -> bytes | None:
@@ -353,9 +309,7 @@ class Exchange:
             return
         self._drop_attempt(Outcome.CANCELLED)
         if not self._ended:
-            self._outcome = Outcome.CANCELLED
-        if self._status is None:
-            self._status = CLIENT_CLOSED_REQUEST
+            self._account.outcome = Outcome.CANCELLED
         self._settle()
 
     def _drop_attempt(self, outcome: Outcome) -> None:
@@ -365,7 +319,7 @@ class Exchange:
             return
         self._run.cancel()
         if self._try_trace is not None:
-            self._answer = self._run.partial()
+            self._account.answer = self._run.partial()
             self._attempt_over(outcome, self._run.status)
         self._dispatch.abandon(self._services.clock.now())
 
@@ -374,20 +328,8 @@ class Exchange:
     def _attempt_over(self, outcome: Outcome, status: int | None) -> None:
         step, trace, self._try_trace = self._try, self._try_trace, None
         assert step is not None, "an attempt was running"
-        self._outcome = outcome
-        record = AttemptRecord(
-            number=step.number,
-            target=step.target.name,
-            provider=step.target.provider.name,
-            model=self._model(step.target),
-            outcome=outcome,
-            status=status,
-            started=self._try_started,
-            ended=self._services.clock.now(),
-            same_target=step.same_target,
-            probe=step.probe,
-        )
-        self._attempts.append(record)
+        now = self._services.clock.now()
+        record = self._account.attempt_over(step, outcome, status, self._try_started, now)
         if trace is not None:
             trace.end(record)
 
@@ -396,7 +338,7 @@ class Exchange:
             return
         self._over = True
         self._dispatch.abandon(self._services.clock.now())
-        if not self._attempts:
+        if not self._account.attempts:
             self._permit.refund(self._services.clock.now())
         self._permit.release()
         self._on_over(self)
@@ -406,31 +348,6 @@ class Exchange:
             faults.log(logger, "a request could not be recorded", error)
 
     def _record(self) -> None:
-        request, answer, step = self._request, self._answer, self._try
-        record = Record(
-            method=request.operation.method,
-            route=request.operation.route,
-            operation=request.operation.name,
-            stream=request.stream,
-            status=self._status if self._status is not None else CLIENT_CLOSED_REQUEST,
-            outcome=self._outcome,
-            refusal=self._refusal,
-            pool=self._pool.name,
-            target=step.target.name if step is not None else None,
-            provider=step.target.provider.name if step is not None else None,
-            requested_model=request.model,
-            sent_model=self._model(step.target) if step is not None else None,
-            response_model=answer.model if answer is not None else None,
-            response_id=answer.response_id if answer is not None else None,
-            finish_reasons=answer.finish_reasons if answer is not None else (),
-            usage=answer.usage if answer is not None else NO_USAGE,
-            attempts=tuple(self._attempts),
-            started=self._started,
-            duration=self._services.clock.now() - self._started,
-            first_token=self._first_token,
-            client_retry=request.client_retry,
-            config=self._pool.digest.removeprefix("sha256:")[:12],
-            trace_id=self._trace.trace_id,
-        )
+        record = self._account.record(self._services.clock.now(), self._trace.trace_id)
         self._trace.end(record)
         self._services.on_record(record)

@@ -4,22 +4,19 @@ The shell of the data path reads like the line above; every decision is made in 
 one place here. Nothing in it knows a transport.
 """
 
-from dataclasses import replace
 from typing import Protocol
 
+from modelpool_sidecar.account import Account
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core import routing
 from modelpool_sidecar.core.limits import Limited, Permit
-from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import Pool, Snapshot, Target
-from modelpool_sidecar.core.usage import NO_USAGE
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.exchange import Exchange, Services
 from modelpool_sidecar.ports import Downstream, Headers
 
-_REFUSED_ROUTE = "unmatched"
 _JSON: tuple[str, str] = ("content-type", "application/json")
 
 
@@ -123,8 +120,11 @@ class Proxy:
     ) -> None:
         named: Headers = ()
         if pool is not None:
-            config = pool.digest.removeprefix("sha256:")[:12]
-            named = (("x-modelpool-pool", pool.name), ("x-modelpool-attempts", "0"), ("x-modelpool-config", config))
+            named = (
+                ("x-modelpool-pool", pool.name),
+                ("x-modelpool-attempts", "0"),
+                ("x-modelpool-config", pool.short_digest),
+            )
         told = refusal.all_headers if refusal is not None else ()
         downstream.head(status, (_JSON, *told, *named, ("content-length", str(len(body)))))
         downstream.write(body)
@@ -133,41 +133,9 @@ class Proxy:
 
     def _record(self, status: int, request: Request | None, pool: Pool | None, refusal: Refusal | None) -> None:
         now = self._services.clock.now()
-        operation = request.operation if request is not None else None
-        record = Record(
-            method=operation.method if operation else "-",
-            route=operation.route if operation else _REFUSED_ROUTE,
-            operation=operation.name if operation else _REFUSED_ROUTE,
-            stream=request.stream if request is not None else False,
-            status=status,
-            outcome=None,
-            refusal=refusal.code if refusal is not None else None,
-            pool=pool.name if pool is not None else None,
-            target=None,
-            provider=None,
-            requested_model=request.model if request is not None else None,
-            sent_model=None,
-            response_model=None,
-            response_id=None,
-            finish_reasons=(),
-            usage=NO_USAGE,
-            attempts=(),
-            started=now,
-            duration=0.0,
-            first_token=None,
-            client_retry=request.client_retry if request is not None else 0,
-            config=pool.digest.removeprefix("sha256:")[:12] if pool is not None else "",
-        )
-        trace = self._services.telemetry.request(
-            record.method,
-            record.route,
-            record.operation,
-            record.requested_model,
-            record.stream,
-            request.headers if request is not None else (),
-            now,
-        )
-        record = replace(record, trace_id=trace.trace_id)
+        account = Account(now, request, pool, status=status, refusal=refusal.code if refusal is not None else None)
+        trace = account.trace(self._services.telemetry)
+        record = account.record(now, trace.trace_id)
         trace.end(record)
         self._services.on_record(record)
 

@@ -145,6 +145,11 @@ class Pool:
     rewrite_model: bool
     digest: str
 
+    @property
+    def short_digest(self) -> str:
+        """The first 12 hex digits: what `x-modelpool-config` says (B41)."""
+        return self.digest.removeprefix("sha256:")[:12]
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedPool:
