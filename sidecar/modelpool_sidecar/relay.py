@@ -73,7 +73,7 @@ class AiohttpDownstream:
         fields = CIMultiDict(headers)
         fields["Server"] = _SERVER
         answer = _Answer(status=status, headers=fields)
-        if self._closing():
+        if self._closing() or self._ends_by_close(answer):
             answer.force_close()
         self._answer = answer
         self._stir()
@@ -200,6 +200,10 @@ class AiohttpDownstream:
 
     def _chunked(self, answer: _Answer | None) -> bool:
         return answer is not None and answer.content_length is None and self._request.version >= (1, 1)
+
+    def _ends_by_close(self, answer: _Answer) -> bool:
+        """Nothing but the end of the connection tells a client of HTTP/1.0 that this body is complete."""
+        return answer.content_length is None and self._request.version < (1, 1) and not self._bodiless(answer)
 
     def _settle(self, callback: Callable[[], None] | None) -> None:
         """Once: the request is over for the client."""

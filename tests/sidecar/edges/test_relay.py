@@ -77,6 +77,26 @@ async def test_a_client_of_http_1_0_gets_no_chunks_and_the_end_of_the_connection
         await soon(fork.delivered)
 
 
+async def test_a_body_without_a_length_ends_the_connection_of_http_1_0_even_where_it_would_be_kept() -> None:
+    async with data_server() as edge, client(edge.port) as it:
+        await it.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        fork = await edge.next()
+        fork.stream(b"one")
+        fork.downstream.finish()
+        _, headers = await it.head()
+        assert headers.get("connection", "close") == "close"
+        assert await it.rest(1.0) == b"one"
+        await soon(fork.delivered)
+
+
+async def test_with_a_length_it_is_kept() -> None:
+    async with data_server(at_once=Fork.answer) as edge, client(edge.port) as it:
+        for _ in range(2):
+            await it.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            status, headers, body = await it.answer()
+            assert (status, headers["connection"], body) == (200, "keep-alive", b"hi")
+
+
 async def test_the_answer_to_head_has_no_body() -> None:
     async with data_server(at_once=Fork.answer) as edge, client(edge.port) as it:
         await it.send(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n" + GET)
