@@ -167,7 +167,8 @@ class AiohttpDownstream:
         data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
         self._queue.clear()
         self._body_bytes += len(data)
-        await answer.write(data)
+        if not self._bodiless(answer):
+            await answer.write(data)
         self._queued_bytes -= len(data)
         if self._full and self._queued_bytes < LOW_WATER_BYTES:
             self._full = False
@@ -196,10 +197,13 @@ class AiohttpDownstream:
         return declared is not None and not self._bodiless(answer) and self._body_bytes != declared
 
     def _bodiless(self, answer: _Answer) -> bool:
-        return self._request.method == "HEAD" or answer.status in (204, 304)
+        """A body byte would be read as the head of the next answer, whatever the headers say."""
+        return self._request.method == "HEAD" or answer.status < 200 or answer.status in (204, 304)
 
     def _chunked(self, answer: _Answer | None) -> bool:
-        return answer is not None and answer.content_length is None and self._request.version >= (1, 1)
+        if answer is None or self._bodiless(answer):
+            return False
+        return answer.content_length is None and self._request.version >= (1, 1)
 
     def _ends_by_close(self, answer: _Answer) -> bool:
         """Nothing but the end of the connection tells a client of HTTP/1.0 that this body is complete."""

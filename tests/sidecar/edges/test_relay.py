@@ -97,11 +97,62 @@ async def test_with_a_length_it_is_kept() -> None:
             assert (status, headers["connection"], body) == (200, "keep-alive", b"hi")
 
 
-async def test_the_answer_to_head_has_no_body() -> None:
-    async with data_server(at_once=Fork.answer) as edge, client(edge.port) as it:
-        await it.send(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n" + GET)
-        assert (await it.head())[0] == 200
+HEAD = b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize("length", [(), (("content-length", "2"),)], ids=["chunked", "with a length"])
+@pytest.mark.parametrize("body", [(b"hi",), (b"h", b"i"), ()], ids=["at once", "in pieces", "unwritten"])
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("HEAD", 405), ("GET", 204), ("GET", 304)])
+async def test_an_answer_that_has_no_body_puts_none_on_the_wire(
+    method: str, status: int, body: tuple[bytes, ...], length: tuple[tuple[str, str], ...]
+) -> None:
+    async with data_server() as edge, client(edge.port) as it:
+        await it.send(f"{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        fork = await edge.next()
+        fork.downstream.head(status, length)
+        for part in body:
+            assert fork.downstream.write(part)
+            await asyncio.sleep(0)
+        fork.downstream.finish()
+        got, headers = await it.head()
+        assert got == status
+        assert "transfer-encoding" not in headers
+        await soon(fork.delivered)
+        await it.send(GET)
+        (await edge.next()).answer(body=b"next")
+        assert (await it.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert await it.exactly(4) == b"next"
+
+
+async def test_that_holds_however_much_is_written() -> None:
+    async with data_server() as edge, client(edge.port) as it:
+        await it.send(HEAD)
+        fork = await edge.next()
+        fork.stream(b"x" * (HIGH_WATER_BYTES + 1))
+        await soon(fork.writable)
+        fork.downstream.finish()
+        await it.head()
+        await soon(fork.delivered)
+        await it.send(GET)
+        (await edge.next()).answer()
         assert (await it.answer())[2] == b"hi"
+
+
+async def test_a_refusal_of_head_has_none_either() -> None:
+    async with data_server(max_body_bytes=1) as edge, client(edge.port) as it:
+        await it.send(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi")
+        assert (await it.head())[0] == 413
+        assert await it.rest() == b""
+
+
+async def test_a_broken_answer_without_a_body_is_reset() -> None:
+    async with data_server() as edge, client(edge.port) as it:
+        await it.send(HEAD)
+        fork = await edge.next()
+        fork.downstream.head(200, ())
+        fork.downstream.fail(EVENT)
+        await it.head()
+        assert await it.until_reset() == b""
 
 
 async def test_pipelined_requests_are_answered_in_order_and_nobody_is_gone() -> None:
