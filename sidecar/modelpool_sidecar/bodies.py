@@ -32,9 +32,13 @@ class Lease:
         self._room = room
         self.taken_bytes = 0
 
+    def fits(self, count: int) -> bool:
+        """Whether there is room for that many bytes more now; takes none."""
+        return self._room.taken_bytes + count <= self._room.max_bytes
+
     def take(self, count: int) -> bool:
         """Room for that many bytes more; False where there is none."""
-        if self._room.taken_bytes + count > self._room.max_bytes:
+        if not self.fits(count):
             return False
         self._room.taken_bytes += count
         self.taken_bytes += count
@@ -54,11 +58,15 @@ class Reader:
     idle_seconds: float
 
     async def read(self, request: web.BaseRequest, lease: Lease) -> bytes | Refusal:
-        """The whole body, its bytes in the lease; or why not. Refusing before the body came saves the client's time."""
-        declared = request.content_length
-        if declared is not None and declared > self.max_bytes:
+        """The whole body, its bytes in the lease; or why not.
+
+        Only bytes that came take room: a length is declared at no cost. A body that does not fit as things are is
+        refused before it comes, which saves the client's time.
+        """
+        declared = request.content_length or 0
+        if declared > self.max_bytes:
             return self._too_large()
-        if declared and not lease.take(declared):
+        if not lease.fits(declared):
             return self._overloaded()
         if not request.can_read_body:
             return b""
@@ -80,7 +88,7 @@ class Reader:
             size += len(part)
             if size > self.max_bytes:
                 return self._too_large()
-            if declared is None and not lease.take(len(part)):
+            if not lease.take(len(part)):
                 return self._overloaded()
             parts.append(part)
 

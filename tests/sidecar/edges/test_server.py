@@ -147,12 +147,43 @@ async def test_all_bodies_together_are_bounded_and_given_back(second: bytes) -> 
             assert (await other.answer())[0] == 200
 
 
+async def test_a_body_that_is_only_declared_takes_no_room() -> None:
+    async with data_server(max_buffered_bytes=10, max_body_bytes=10) as edge:
+        async with client(edge.port) as one, client(edge.port) as two, client(edge.port) as third:
+            for idle in (one, two):
+                await idle.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
+            await until(lambda: edge.server.in_flight == 2)
+            assert edge.server.buffered_bytes == 0
+            await third.post(b"1234567890")
+            (await edge.next()).answer()
+            assert (await third.answer())[0] == 200
+
+
+async def test_a_body_takes_room_for_what_has_come_of_it() -> None:
+    async with data_server(max_buffered_bytes=10) as edge, client(edge.port) as it, client(edge.port) as other:
+        await it.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n123")
+        await until(lambda: edge.server.buffered_bytes == 3)
+        await it.send(b"45")
+        await until(lambda: edge.server.buffered_bytes == 5)
+        await other.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n1234")
+        await until(lambda: edge.server.buffered_bytes == 9)
+        await it.send(b"678")
+        status, _, body = await it.answer()
+        assert (status, json.loads(body)["error"]["code"]) == (503, "overloaded")
+        await until(lambda: edge.server.buffered_bytes == 4)
+        await other.send(b"5")
+        (await edge.next()).answer()
+        assert (await other.answer())[0] == 200
+
+
 def test_a_lease_is_given_back_once() -> None:
     room = Room(10)
     lease, other = room.lease(), room.lease()
     assert lease.take(6)
     assert not other.take(5)
+    assert other.fits(4)
     assert other.take(4)
+    assert not lease.fits(1)
     lease.release()
     lease.release()
     assert room.taken_bytes == 4
