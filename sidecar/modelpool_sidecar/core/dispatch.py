@@ -126,8 +126,8 @@ class Dispatch:
 
     def commit(self, now: float) -> None:
         """The running attempt's answer has begun: that is what a probe was to show (B36)."""
-        if self._held is not None:
-            self.state.health(self._held.target).commit(self._held.ticket, now)
+        assert self._held is not None, "no attempt is running"
+        self.state.health(self._held.target).commit(self._held.ticket, now)
 
     def complete(self, outcome: Outcome, now: float) -> None:
         """The committed attempt is over: Ok, or what became of it after the commit (Broken, Stalled)."""

@@ -307,6 +307,43 @@ def test_a_target_on_probation_stays_so_after_a_rate_limit() -> None:
     assert bench.stance is Stance.PROBING
 
 
+def test_a_probe_proves_itself_when_its_answer_begins_and_makes_room_for_the_next() -> None:
+    bench = cooling()
+    bench.wait(5.0)
+    first = bench.health.begin(bench.now)
+    assert not bench.health.vacant
+    bench.health.commit(first, bench.now)
+    assert bench.health.vacant
+    second = bench.health.begin(bench.now)
+    bench.health.commit(second, bench.now)
+    assert bench.stance is Stance.SERVING
+    for ticket in (first, second):
+        bench.health.end(ticket, Outcome.OK, bench.now, lambda: 0.0)
+    assert (bench.stance, bench.health.in_flight) == (Stance.SERVING, 0)
+
+
+@pytest.mark.parametrize("late", [Outcome.BROKEN, Outcome.STALLED])
+def test_a_probe_that_breaks_after_its_answer_began_still_fails(late: Outcome) -> None:
+    bench = cooling()
+    bench.wait(5.0)
+    probe = bench.health.begin(bench.now)
+    bench.health.commit(probe, bench.now)
+    bench.health.end(probe, late, bench.now, lambda: 0.0)
+    assert (bench.stance, bench.cooldown()) == (Stance.COOLING, 10.0)
+
+
+def test_an_answer_that_begins_after_the_cooldown_it_is_older_than_closes_nothing() -> None:
+    bench = Bench()
+    old = bench.health.begin(bench.now)
+    bench.see(*[Outcome.FAILED] * 3)
+    bench.wait(5.0)
+    bench.health.commit(old, bench.now)
+    bench.health.commit(old, bench.now)
+    assert bench.stance is Stance.PROBING
+    bench.health.end(old, Outcome.BROKEN, bench.now, lambda: 0.0)
+    assert bench.stance is Stance.PROBING
+
+
 def test_other_settings_keep_what_was_counted() -> None:
     bench = Bench(failures=5)
     bench.see(*[Outcome.FAILED] * 3)
@@ -363,6 +400,14 @@ class AnyInterleaving(RuleBasedStateMachine):
             assert self.bench.health.until(self.bench.now) == before, "late answers change no cooldown"
         self.cooling_until = self.bench.health.until(self.bench.now) or self.cooling_until
 
+    @precondition(lambda self: self.tickets)
+    @rule(pick=st.integers(0))
+    def commit(self, pick: int) -> None:
+        before = self.bench.health.until(self.bench.now)
+        for _ in range(2):
+            self.bench.health.commit(self.tickets[pick % len(self.tickets)], self.bench.now)
+        assert self.bench.health.until(self.bench.now) == before
+
     @rule(seconds=st.floats(0, 400))
     def wait(self, seconds: float) -> None:
         self.bench.wait(seconds)
@@ -375,7 +420,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         if now < self.cooling_until:
             assert not health.available(now), "unavailable for the whole cooldown"
         if self.bench.stance is Stance.PROBING:
-            probes = [ticket for ticket in self.tickets if ticket.probe]
+            probes = [ticket for ticket in self.tickets if ticket.probe and not ticket.committed]
             assert len(probes) <= 1
             assert health.available(now) == (not probes)
 

@@ -44,6 +44,28 @@ def test_stream_is_read_as_the_api_defines_it(stream: str, said: bool) -> None:
     assert post(f'{{"model":"chat","stream":{stream}}}'.encode()).stream is said
 
 
+@pytest.mark.parametrize(
+    ("fields", "choices"),
+    [
+        ({}, 1),
+        ({"n": 3}, 3),
+        ({"n": None}, 1),
+        ({"n": 0}, 1),
+        ({"n": True}, 1),
+        ({"n": "3"}, 1),
+        ({"n": 1000}, 1),
+        ({"prompt": "one"}, 1),
+        ({"prompt": []}, 1),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"prompt": ["one", "two"], "n": 2}, 4),
+        ({"prompt": [[1, 2], [3]]}, 2),
+        ({"prompt": ["x"] * 100, "n": 100}, 128),
+    ],
+)
+def test_how_many_answers_are_asked_for_is_known(fields: dict[str, object], choices: int) -> None:
+    assert post({"model": "chat", **fields}, path="/v1/completions").choices == choices
+
+
 def test_embeddings_never_stream() -> None:
     assert post({"model": "e", "stream": True}, path="/v1/embeddings").stream is False
 
