@@ -220,7 +220,8 @@ class Response(Spec):
 
     model: Literal["Served", "Requested"] | None = Field(
         default=None,
-        description="The model in the answer. Served: as the provider says. Requested: as the client asked. "
+        description="The model in the answer. Served: as the provider says. Requested: as the client asked "
+        "(an answer above 8 MiB that is no stream keeps the served name). "
         "Default: Served.",
     )
 
