@@ -8,7 +8,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from aiohttp import web
@@ -32,6 +32,13 @@ class _Answer(web.StreamResponse):
     """aiohttp ends a response when its handler returns; a broken one must never be ended (B25)."""
 
     broken = False
+    _send_headers_immediately = False
+    """The head waits for what follows it at once, and goes out in one piece with it; a test holds this name."""
+
+    def send_head(self) -> None:
+        """Nothing follows at once."""
+        if self._payload_writer is not None:
+            self._payload_writer.send_headers()
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if self.broken:
@@ -147,28 +154,32 @@ class AiohttpDownstream:
             self.cut()
             return _broken(answer)
         await answer.prepare(self._request)
-        while self._queue or not self._ended:
+        while not self._ended:
             if self._queue:
-                await self._flush(answer)
+                await self._flush(answer, answer.write)
             else:
+                answer.send_head()
                 await self._stirred()
-        if self._ended == "fail" or self._missing_bytes(answer):
+        if self._ended == "finish" and not self._missing_bytes(answer):
+            await self._flush(answer, answer.write_eof)
             await self._emptied()
-            await self._acknowledged()
-            self.cut()
-            return _broken(answer)
-        await answer.write_eof()
+            self._settle(self.on_delivered)
+            return answer
+        await self._flush(answer, answer.write)
+        answer.send_head()
         await self._emptied()
-        self._settle(self.on_delivered)
-        return answer
+        await self._acknowledged()
+        self.cut()
+        return _broken(answer)
 
-    async def _flush(self, answer: _Answer) -> None:
+    async def _flush(self, answer: _Answer, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Hand everything that is queued to the connection, in one piece; wait for room."""
         data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
         self._queue.clear()
         self._body_bytes += len(data)
-        if not self._bodiless(answer):
-            await answer.write(data)
+        if len(data) > HIGH_WATER_BYTES:  # joining the head to so much would copy it
+            answer.send_head()
+        await send(b"" if self._bodiless(answer) else data)
         self._queued_bytes -= len(data)
         if self._full and self._queued_bytes < LOW_WATER_BYTES:
             self._full = False
@@ -194,7 +205,8 @@ class AiohttpDownstream:
     def _missing_bytes(self, answer: _Answer) -> bool:
         """The head promised more than came: the next answer on this connection would be taken for the rest."""
         declared = answer.content_length
-        return declared is not None and not self._bodiless(answer) and self._body_bytes != declared
+        given = self._body_bytes + sum(map(len, self._queue))
+        return declared is not None and not self._bodiless(answer) and given != declared
 
     def _bodiless(self, answer: _Answer) -> bool:
         """A body byte would be read as the head of the next answer, whatever the headers say."""

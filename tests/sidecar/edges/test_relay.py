@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 
 import pytest
 
@@ -49,6 +51,50 @@ async def test_the_head_goes_out_before_there_is_a_body() -> None:
         await it.post()
         (await edge.next()).stream()
         assert (await it.head())[0] == 200
+
+
+@pytest.mark.parametrize("http", ["1.0", "1.1"])
+@pytest.mark.parametrize("body", [b"", b"hi", b"x" * 20_000], ids=len)
+@pytest.mark.parametrize("length", [True, False], ids=["with a length", "without"])
+async def test_what_is_complete_goes_out_in_one_piece(http: str, body: bytes, length: bool) -> None:
+    async with data_server() as edge, client(edge.port) as it:
+        await it.send(f"GET / HTTP/{http}\r\nHost: localhost\r\n\r\n".encode())
+        fork = await edge.next()
+        fork.downstream.head(200, (("content-length", str(len(body))),) if length else ())
+        if body:
+            fork.downstream.write(body)
+        fork.downstream.finish()
+        await it.head()
+        if not length and http == "1.1":
+            assert await _chunks(it) == body
+        else:
+            assert await it.exactly(len(body)) == body
+        await soon(fork.delivered)
+        assert _segments_received(it) == 1
+
+
+async def test_a_stream_takes_one_piece_for_its_head_and_what_is_there_and_one_for_the_rest_with_its_end() -> None:
+    async with data_server() as edge, client(edge.port) as it:
+        await it.send(GET)
+        fork = await edge.next()
+        fork.stream(b"1", b"2")
+        await it.head()
+        assert await it.exactly(7) == b"2\r\n12\r\n"
+        fork.downstream.write(b"3")
+        fork.downstream.finish()
+        assert await _chunks(it) == b"3"
+        assert _segments_received(it) == 2
+
+
+async def test_what_does_not_fit_its_length_is_broken_though_its_head_is_out() -> None:
+    async with data_server() as edge, client(edge.port) as it:
+        await it.post()
+        fork = await edge.next()
+        fork.downstream.head(200, (("content-length", "0"),))
+        fork.downstream.write(b"too long")
+        fork.downstream.finish()
+        assert (await it.head())[0] == 200
+        assert await it.until_reset() == b""
 
 
 async def test_headers_go_out_as_often_as_they_stand_there_and_no_server_is_named_but_ours() -> None:
@@ -461,6 +507,14 @@ async def test_a_client_that_leaves_after_everything_was_delivered_is_not_gone()
 async def _idle(edge: Edge) -> None:
     """Until no request runs and no byte is held."""
     await until(lambda: not (edge.server.in_flight or edge.server.buffered_bytes))
+
+
+def _segments_received(it: Client) -> int:
+    """How many TCP segments with data have come: on loopback, what the other side sent at once is one."""
+    sock = it.writer.get_extra_info("socket")
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    (count,) = struct.unpack_from("I", info, 152)
+    return int(count)
 
 
 async def _chunks(it: Client) -> bytes:

@@ -148,12 +148,12 @@ async def test_all_bodies_together_are_bounded_and_given_back(second: bytes) -> 
 
 
 async def test_a_body_that_is_only_declared_takes_no_room() -> None:
-    async with data_server(max_buffered_bytes=10, max_body_bytes=10) as edge:
-        async with client(edge.port) as one, client(edge.port) as two, client(edge.port) as third:
-            for idle in (one, two):
-                await idle.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
-            await until(lambda: edge.server.in_flight == 2)
-            assert edge.server.buffered_bytes == 0
+    async with data_server(max_buffered_bytes=10) as edge, client(edge.port) as one, client(edge.port) as two:
+        for idle in (one, two):
+            await idle.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
+        await until(lambda: edge.server.in_flight == 2)
+        assert edge.server.buffered_bytes == 0
+        async with client(edge.port) as third:
             await third.post(b"1234567890")
             (await edge.next()).answer()
             assert (await third.answer())[0] == 200
