@@ -143,6 +143,11 @@ class AiohttpDownstream:
         except ConnectionError:
             self.left()
             return _broken(self._answer)
+        except Exception:  # a fault of ours, which must not look like the end of the body either
+            if self._request.writer.output_size and not self._settled:
+                self.left()
+                self.cut()
+            raise
         finally:
             self.left()
 

@@ -5,11 +5,12 @@ import contextlib
 import ipaddress
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiohttp import StreamReader, web
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import RawRequestMessage, StreamWriter
 from aiohttp.http_exceptions import LineTooLong
 
 from modelpool_sidecar import faults, listening
@@ -41,7 +42,7 @@ class Received:
 
 
 Accept = Callable[[Received, Downstream], None]
-"""Takes a request over; its answer goes to the Downstream. Must not raise."""
+"""Takes a request over; its answer goes to the Downstream. What it raises is a fault of ours: the client gets a 500."""
 
 
 class ClientConnection(web.RequestHandler):
@@ -75,9 +76,11 @@ class ClientConnection(web.RequestHandler):
             self.downstream.cut()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self.downstream is not None:
-            self.downstream.left()
-        super().connection_lost(exc)
+        try:
+            if self.downstream is not None:
+                self.downstream.left()
+        finally:
+            super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -87,14 +90,16 @@ class ClientConnection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What is no HTTP, and what went wrong in our own house, in the shape that clients read."""
+        if status >= 500:
+            # aiohttp does not hand on a TimeoutError, but calls this while it handles it
+            faults.log(logger, "a request ended by a fault of ours", exc or sys.exception())
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun")
         if status < 500:
-            refusal = Refusal("invalid_request", _malformed(exc))
-        else:
-            faults.log(logger, "a request ended by a fault of ours", exc)
-            refusal = Refusal("internal_error", "the sidecar failed; its log says how")
-        return self._refused(refusal)
+            return self._refused(Refusal("invalid_request", _malformed(exc)))
+        if isinstance(request.writer, StreamWriter):
+            request.writer.chunked = False  # as an answer may have left it whose headers could not be written
+        return self._refused(Refusal("internal_error", "the sidecar failed; its log says how"))
 
 
 class _Server(web.Server):
@@ -223,7 +228,11 @@ class DataServer:
                 return self._refused(body)
             downstream = AiohttpDownstream(request, closing=lambda: self._draining)
             connection.downstream = downstream
-            self._accept(_received(request, body), downstream)
+            try:
+                self._accept(_received(request, body), downstream)
+            except Exception:
+                downstream.left()  # for whatever it has begun: nobody waits for that answer
+                raise
             return await downstream.run()
         finally:
             lease.release()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import socket
+from collections.abc import Callable
 
 import pytest
 
@@ -228,18 +229,73 @@ async def test_what_is_not_http_is_answered_in_json(request_bytes: bytes, senten
     assert (status, code, message) == (400, "invalid_request", sentence)
 
 
-async def test_a_fault_of_ours_is_answered_and_logged_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
-    words = "a secret"
+SECRET = "a secret"
 
-    def fails(_fork: Fork) -> None:
-        raise ValueError(words)
+
+def _fails(_fork: Fork) -> None:
+    raise ValueError(SECRET)
+
+
+def _fails_after_its_head(fork: Fork) -> None:
+    fork.stream(b"data: 1\n\n")
+    raise ValueError(SECRET)
+
+
+def _fails_after_its_end(fork: Fork) -> None:
+    fork.answer()
+    raise TimeoutError(SECRET)
+
+
+def _answers_what_cannot_be_written(fork: Fork) -> None:
+    fork.downstream.head(200, (("x-a", f"{SECRET}\nx-b: 1"),))
+    fork.downstream.write(b"data: 1\n\n")
+
+
+@pytest.mark.parametrize(
+    "fault", [_fails, _fails_after_its_head, _fails_after_its_end, _answers_what_cannot_be_written]
+)
+async def test_a_fault_of_ours_is_answered_and_logged_without_its_words(
+    fault: Callable[[Fork], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    forks: list[Fork] = []
+
+    def fails(fork: Fork) -> None:
+        forks.append(fork)
+        fault(fork)
 
     async with data_server(at_once=fails) as edge, client(edge.port) as it:
         await it.post()
-        status, _, body = await it.answer()
-    assert (status, json.loads(body)["error"]["code"]) == (500, "internal_error")
+        status, headers, body = await it.answer()
+        assert (status, json.loads(body)["error"]["code"]) == (500, "internal_error")
+        assert headers["content-type"] == "application/json"
+        assert await it.rest() == b""
+        assert (edge.server.in_flight, edge.server.buffered_bytes) == (0, 0)
+        assert forks[0].told == ["gone"]
+    assert "Error at" in caplog.text
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_fault_of_ours_in_the_middle_of_a_body_does_not_look_like_its_end(
+    version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise ValueError(SECRET)
+
+    async with data_server() as edge, client(edge.port) as it:
+        await it.send(f"GET / HTTP/{version}\r\nHost: localhost\r\n\r\n".encode())
+        fork = await edge.next()
+        fork.downstream.on_writable = fails
+        fork.stream(b"x" * MIB)
+        await it.head()
+        if version == "1.0":
+            await it.until_reset()
+        else:
+            assert not (await it.rest()).endswith(b"0\r\n\r\n")
+        await soon(fork.gone)
+        assert fork.told == ["gone"]
     assert "ValueError at" in caplog.text
-    assert "a secret" not in caplog.text
+    assert SECRET not in caplog.text
 
 
 def test_a_fault_without_an_error_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
