@@ -59,9 +59,7 @@ class AiohttpAttempt:
 
     def cancel(self) -> None:
         """Drop it; the sink hears nothing more, and the provider sees the connection closed at once."""
-        self._sink = None
-        if self._connection is not None and self._connection.owner is self:
-            self._connection.abort()
+        self._drop()
         if self._task is not None:
             self._task.cancel()
 
@@ -87,6 +85,9 @@ class AiohttpAttempt:
             return
         try:
             await self._relay(response)
+        except Exception:  # of the sink: a fault of ours, which `_log_fault` tells
+            self._drop()
+            raise
         finally:
             response.close()
 
@@ -133,6 +134,11 @@ class AiohttpAttempt:
         elif self._sink is not None:
             sink, self._sink = self._sink, None
             sink.end()
+
+    def _drop(self) -> None:
+        self._sink = None
+        if self._connection is not None and self._connection.owner is self:
+            self._connection.abort()
 
     def _error(self, kind: ErrorKind, detail: str) -> None:
         sink, self._sink = self._sink, None

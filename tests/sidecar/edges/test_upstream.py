@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from edge_support import PROMPTLY_SECONDS, RememberingSink, Wire, raw_server, soon, until, upstream_request
 from modelpool_sidecar import addresses, upstream
 from modelpool_sidecar.connections import ProviderConnection
-from modelpool_sidecar.ports import ErrorKind
+from modelpool_sidecar.ports import ErrorKind, Headers
 from modelpool_sidecar.upstream import AiohttpUpstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Two: a\r\nx-two: b\r\n\r\nhi"
@@ -663,6 +663,74 @@ async def test_cancelling_a_finished_attempt_leaves_the_connection_to_the_next(e
         await soon(second.over)
         assert second.ended
         assert len(server.wires) == 1
+
+
+SECRET = "a secret"
+
+
+class FailingSink(RememberingSink):
+    """Remembers, and fails at one of its calls."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__()
+        self._at = at
+
+    def head(self, status: int, headers: Headers) -> None:
+        super().head(status, headers)
+        self._fail("head")
+
+    def data(self, data: bytes) -> None:
+        super().data(data)
+        self._fail("data")
+
+    def end(self) -> None:
+        super().end()
+        self._fail("end")
+
+    def error(self, kind: ErrorKind, detail: str) -> None:
+        super().error(kind, detail)
+        self._fail("error")
+
+    def _fail(self, where: str) -> None:
+        if where == self._at:
+            raise ValueError(SECRET)
+
+
+@pytest.mark.parametrize(("at", "heard"), [("head", 1), ("data", 2)])
+async def test_a_fault_of_the_sink_ends_the_attempt_and_its_connection_at_once(
+    edge: AiohttpUpstream, at: str, heard: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = asyncio.Event()
+
+    async def takes_nothing(wire: Wire) -> None:
+        wire.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await soon(full)
+        await wire.send(CHUNKED + b"2\r\nhi\r\n")
+        await asyncio.Event().wait()
+
+    async with raw_server(takes_nothing) as server:
+        sink = FailingSink(at)
+        edge.attempt("p", 60.0).start(upstream_request(server.url, body=b"x" * (32 * MIB)), sink)
+        await until(lambda: any(it.transport and it.transport.get_write_buffer_size() for it in _connections(edge)))
+        full.set()
+        await soon(sink.headed)
+        await until(lambda: not _connections(edge), PROMPTLY_SECONDS)
+    assert sink.heard == heard
+    assert "ValueError at" in caplog.text
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(("at", "bytes_sent"), [("end", OK), ("error", b"")])
+async def test_a_fault_of_the_sink_at_the_end_harms_no_other(
+    edge: AiohttpUpstream, at: str, bytes_sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with raw_server(says(bytes_sent)) as server:
+        sink = FailingSink(at)
+        edge.attempt("p", 60.0).start(upstream_request(server.url), sink)
+        await soon(sink.over)
+        await until(lambda: "ValueError at" in caplog.text)
+        assert sink.heard == (3 if at == "end" else 1)
+    assert SECRET not in caplog.text
 
 
 async def test_closing_ends_running_attempts_without_a_word() -> None:
