@@ -10,19 +10,18 @@ import logging
 import os
 import signal
 import sys
-import time
+import threading
+from collections.abc import Callable, Coroutine
 
-from modelpool_config.codec import InvalidConfigError
-from modelpool_sidecar import faults
-from modelpool_sidecar.app import Sidecar
+from modelpool_sidecar.app import LoopClock, Sidecar
 from modelpool_sidecar.core.record import Record
-from modelpool_sidecar.core.snapshot import CannotCompileError
+from modelpool_sidecar.following import Follower
 from modelpool_sidecar.reload import Mount
+from modelpool_sidecar.requestlog import RequestLog
 from modelpool_sidecar.settings import Settings, SettingsError
 from modelpool_sidecar.telemetry import service
-from modelpool_sidecar.telemetry.logline import log_line
+from modelpool_sidecar.telemetry.service import TelemetryService
 
-POLL_SECONDS = 1.0
 FLUSH_SECONDS = 3.0
 HURRIED_FLUSH_SECONDS = 0.2
 """What spans get after a second signal."""
@@ -46,7 +45,15 @@ def main() -> int:
 async def serve(settings: Settings) -> int:
     """Listen, follow the mount, drain."""
     telemetry = service.build(os.environ, monotonic=asyncio.get_running_loop().time)
-    sidecar = Sidecar(settings, telemetry, _logs(settings))
+    log = _log(settings)
+    try:
+        return await _run(settings, telemetry, Sidecar(settings, telemetry, log or _ignore))
+    finally:
+        if log is not None:
+            log.flush()
+
+
+async def _run(settings: Settings, telemetry: TelemetryService, sidecar: Sidecar) -> int:
     try:
         await sidecar.start()
     except OSError as error:
@@ -55,74 +62,59 @@ async def serve(settings: Settings) -> int:
     logger.info(
         "listening on 127.0.0.1:%d, admin on %d and %d", sidecar.data_port, sidecar.admin_port, sidecar.local_port
     )
-    following = asyncio.create_task(follow(Mount(settings.config_dir), sidecar))
-    await _until_signal()
+    signals = _signals()
+    following = asyncio.create_task(Follower(Mount(settings.config_dir), sidecar).follow())
+    await signals.acquire()
     following.cancel()
-    draining = asyncio.create_task(sidecar.drain(settings.drain_seconds))
-    again = asyncio.create_task(_until_signal())
-    await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
-    hurried = again.done()
-    for task in (draining, again):
-        task.cancel()
+    drained = await _unless_hurried(sidecar.drain(settings.drain_seconds), signals)
     await sidecar.stop()
-    await asyncio.to_thread(telemetry.shutdown, HURRIED_FLUSH_SECONDS if hurried else FLUSH_SECONDS)
+    seconds = FLUSH_SECONDS if drained else HURRIED_FLUSH_SECONDS
+    await _unless_hurried(_aside(lambda: telemetry.shutdown(seconds)), signals)
     return 0
 
 
-async def follow(mount: Mount, sidecar: Sidecar) -> None:
-    """Apply what the mount holds, whenever it changes, for ever."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await poll(mount, sidecar, loop.time())
-        await asyncio.sleep(POLL_SECONDS)
-
-
-async def poll(mount: Mount, sidecar: Sidecar, now: float) -> None:
-    """Look once. What cannot be used is told once and replaces nothing (B47); nothing ends the looking."""
-    try:
-        loaded = mount.poll(now)
-        if loaded is None:
-            return
-        await sidecar.apply(loaded.config, loaded.credentials, loaded.sidecars)
-    except (InvalidConfigError, CannotCompileError) as error:
-        sidecar.invalid()
-        if sidecar.has_config:
-            logger.error("the config is not used, the last good one stays: %s", error)
-        else:
-            logger.error("not ready, there is no config to use yet: %s", error)
-    except Exception as error:
-        sidecar.invalid()
-        faults.log(logger, "the config is not used, by a fault of ours", error)
-    else:
-        logger.info("config %s is in force: %d pools", loaded.digest[7:19], len(loaded.config.pools))
-
-
-def _logs(settings: Settings) -> "_Log":
-    return _Log() if settings.log_level in ("debug", "info") else _Silent()
-
-
-class _Log:
-    """One line of JSON per request on standard output; where nobody reads it any more, requests go on all the same."""
-
-    def __call__(self, record: Record) -> None:
-        line = log_line(record, trace_id=record.trace_id, ended=time.time())
-        with contextlib.suppress(OSError):
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-
-
-class _Silent(_Log):
-    """No line per request: the log level is above info."""
-
-    def __call__(self, record: Record) -> None:
-        """Nothing."""
-
-
-async def _until_signal() -> None:
-    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+def _signals() -> asyncio.Semaphore:
+    """SIGTERM and SIGINT, to be taken one by one."""
+    loop, came = asyncio.get_running_loop(), asyncio.Semaphore(0)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
-    await asked.wait()
+        loop.add_signal_handler(number, came.release)
+    return came
+
+
+async def _unless_hurried(work: Coroutine[object, object, None], signals: asyncio.Semaphore) -> bool:
+    """Do this, unless a signal comes first; whether it was done."""
+    doing, asked = asyncio.create_task(work), asyncio.create_task(signals.acquire())
+    await asyncio.wait([doing, asked], return_when=asyncio.FIRST_COMPLETED)
+    hurried = asked.done()
+    for task in (doing, asked):
+        task.cancel()
+    return not hurried
+
+
+async def _aside(work: Callable[[], None]) -> None:
+    """Do what blocks in a thread that the end of the process does not wait for."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, name="modelpool-end", daemon=True).start()
+    await done.wait()
+
+
+def _log(settings: Settings) -> RequestLog | None:
+    """None where the log level is above info, or standard output was closed."""
+    if settings.log_level not in ("debug", "info") or sys.stdout is None:
+        return None
+    return RequestLog(sys.stdout.buffer, LoopClock())
+
+
+def _ignore(_record: Record) -> None:
+    """No line per request."""
 
 
 if __name__ == "__main__":

@@ -110,40 +110,51 @@ class Sidecar:
             await self.stop()
             raise
 
-    async def apply(self, config: Config, credentials: Mapping[str, str], sidecars: int = 1) -> None:
-        """Take over a config and its keys, all in one step between two requests (B46 to B48).
+    async def apply(self, config: Config, credentials: Mapping[str, str], sidecars: int = 1) -> bool:
+        """Take over a config and its keys, all in one step between two requests (B46 to B48); whether it was new.
 
-        Raises CannotCompileError, and then everything stays as it was. Where they are those in force, nothing happens.
+        Raises CannotCompileError, or OSError where a Fake cannot listen, and then everything stays as it was. Where
+        they are those in force, nothing happens.
         """
         async with self._applying:
-            digests = {name: keys.digest(value) for name, value in credentials.items()}
-            in_force = (self._view.config_in_force, self._credentials.digests(), self._state.sidecars)
-            if in_force == (config, digests, sidecars):
-                return
-            scripts = _scripts(config)
-            started: dict[str, FakeProvider] = {}
-            try:
-                await self._start_fakes(scripts, started)
-                snapshot = compile_config(
-                    config,
-                    credential_digest=digests.get,
-                    fake_base_url=lambda name: (self._fakes.get(name) or started[name]).base_url,
-                )
-            except BaseException:
-                await _stop_all(started)
-                raise
-            self._fakes.update(started)
-            for name, script in scripts.items():
-                self._fakes[name].replace(script)
-            self._credentials.replace(credentials)
-            self._state.sidecars = sidecars
-            self._proxy.snapshot = snapshot
-            self._view.config_in_force = config
-            for key in self._state.retain(snapshot):
-                logger.debug("forgotten: %s", key)
-            self._upstream.retain(snapshot.providers.keys())
-            self._telemetry.config_reload(True, snapshot.digest)
-            await _stop_all({name: self._fakes.pop(name) for name in list(self._fakes) if name not in scripts})
+            return await self._apply(config, credentials, sidecars)
+
+    async def apply_keys(self, credentials: Mapping[str, str], sidecars: int) -> bool:
+        """The same under the config in force, while there is no other to use; without one nothing happens."""
+        async with self._applying:
+            config = self._view.config_in_force
+            return config is not None and await self._apply(config, credentials, sidecars)
+
+    async def _apply(self, config: Config, credentials: Mapping[str, str], sidecars: int) -> bool:
+        digests = {name: keys.digest(value) for name, value in credentials.items()}
+        in_force = (self._view.config_in_force, self._credentials.digests(), self._state.sidecars)
+        if in_force == (config, digests, sidecars):
+            return False
+        scripts = _scripts(config)
+        started: dict[str, FakeProvider] = {}
+        try:
+            await self._start_fakes(scripts, started)
+            snapshot = compile_config(
+                config,
+                credential_digest=digests.get,
+                fake_base_url=lambda name: (self._fakes.get(name) or started[name]).base_url,
+            )
+        except BaseException:
+            await _stop_all(started)
+            raise
+        self._fakes.update(started)
+        for name, script in scripts.items():
+            self._fakes[name].replace(script)
+        self._credentials.replace(credentials)
+        self._state.sidecars = sidecars
+        self._proxy.snapshot = snapshot
+        self._view.config_in_force = config
+        for key in self._state.retain(snapshot):
+            logger.debug("forgotten: %s", key)
+        self._upstream.retain(snapshot.providers.keys())
+        self._telemetry.config_reload(True, snapshot.digest)
+        await _stop_all({name: self._fakes.pop(name) for name in list(self._fakes) if name not in scripts})
+        return True
 
     def invalid(self) -> None:
         """A changed config could not be used; the one in force stays (B47)."""

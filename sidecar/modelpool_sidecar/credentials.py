@@ -3,13 +3,12 @@
 A value never stands in a repr, a log line or an error: names and digests do.
 """
 
+import errno
 import hashlib
-import logging
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-logger = logging.getLogger(__name__)
 
 PREVIOUS_SECONDS = 600.0
 """How long after a rotation the key before it is still known: a provider may be slower to learn than we are (B17)."""
@@ -32,24 +31,52 @@ def digest_of_digests(digests: Mapping[str, str]) -> str:
     return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
 
 
-def read_directory(directory: Path) -> dict[str, str]:
-    """The values in the files of a directory, by file name; none where there is no directory.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a directory holds: the usable values by file name, and of each other file why it is left out.
 
-    One trailing newline is not part of a value. A file that cannot be a header's value (empty, not UTF-8, control
-    characters) is left out with a log line: its targets are unavailable, the others go on.
+    `unreadable`: one of them may hold a value all the same, to be looked for again.
     """
-    if not directory.is_dir():
-        return {}
+
+    values: Mapping[str, str] = field(repr=False)
+    left_out: Mapping[str, str]
+    unreadable: bool
+
+
+def read_directory(directory: Path) -> Found:
+    """The values in the files of a directory; none where there is no directory. OSError where it cannot be listed.
+
+    One trailing newline is not part of a value. A file that cannot be read, or cannot be a header's value (empty, not
+    UTF-8, control characters), is left out alone: its targets are unavailable, the others go on.
+    """
     values: dict[str, str] = {}
-    for path in sorted(directory.iterdir()):
-        if path.name.startswith(".") or not path.is_file():
+    left_out: dict[str, str] = {}
+    unreadable = False
+    for path in _files(directory):
+        try:
+            value = _value(_read(path))
+        except OSError as error:
+            unreadable, left_out[path.name] = True, f"it cannot be read: {error.strerror}"
             continue
-        value = _value(path.read_bytes())
         if value is None:
-            logger.warning("credential %s is left out: it is empty, not UTF-8, or has control characters", path.name)
+            left_out[path.name] = "it is empty, not UTF-8, or has control characters"
         else:
             values[path.name] = value
-    return values
+    return Found(values, left_out, unreadable)
+
+
+def _files(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def _read(path: Path) -> bytes:
+    """OSError too for what is no file: a pipe might never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file")
+    return path.read_bytes()
 
 
 def _value(raw: bytes) -> str | None:
@@ -83,11 +110,6 @@ class MountedCredentials:
 
     def __repr__(self) -> str:
         return f"<MountedCredentials: {', '.join(sorted(self._keys)) or 'none'}>"
-
-    @classmethod
-    def from_directory(cls, directory: Path, now: Callable[[], float]) -> "MountedCredentials":
-        """The keys in the files of a directory."""
-        return cls(now, read_directory(directory))
 
     def replace(self, values: Mapping[str, str]) -> None:
         """These are the keys now; one that is not among them is gone, and so is its past."""

@@ -3,22 +3,24 @@
 A mounted volume is swapped by the kubelet in one step: its files are links into `..data`, which is itself a link to
 the current version's directory. Polling that link costs microseconds, and everything is read from the one directory it
 names, so that a config never meets the keys of another version (B50). A directory of plain files is watched by the
-time, size and identity of each file. What is invalid is told once and replaces nothing (B47): the last good one stays,
-because only its owner, who got it from here, can drop it.
+time, size and identity of each file.
+
+What cannot be used holds up nothing else: a reading has the keys and the number of sidecars also where its config is
+refused, so that a rotated key never waits for a valid config (B46, B47, B52); the problem is told beside them.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from modelpool_config import codec
 from modelpool_config.codec import InvalidConfigError
-from modelpool_config.models import ClosedPool, Config, Pool, Provider
-from modelpool_sidecar import credentials
+from modelpool_config.models import Config
+from modelpool_sidecar import configfiles, credentials
 
 _LINK = "..data"
-_CONFIGS = ("config*.json", "config*.json.gz")
 _SIDECARS = "sidecars.json"
 _CREDENTIALS = "credentials"
 _SWAPS = 5
@@ -30,13 +32,40 @@ _Signature = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """One consistent reading. `digest` names the config alone; keys and the number of sidecars are outside it."""
+class Problem:
+    """What is not used, and why. `content`: a digest of the config's bytes: other bytes are another problem (B47)."""
 
-    config: Config
+    what: Literal["config", "sidecars", "credentials"]
+    reason: str
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One consistent reading. `config` None: it cannot be used, and `problems` has the reason.
+
+    `digest` names the config alone; keys and the number of sidecars are outside it. What cannot be read of these is as
+    it was before: 1 sidecar and no keys where nothing was.
+    """
+
+    config: Config | None
+    digest: str
     credentials: Mapping[str, str] = field(repr=False)
     sidecars: int
-    digest: str
+    problems: tuple[Problem, ...] = ()
+
+
+_NOTHING = Reading(None, "", {}, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """What became of some bytes: a config with its digest, or the reason why not."""
+
+    content: str
+    config: Config | None = None
+    digest: str = ""
+    reason: str = ""
 
 
 class Mount:
@@ -46,35 +75,30 @@ class Mount:
         self._directory = directory
         self._seen: _Signature | None = None
         self._again_at: float | None = None
-        self._last: Loaded | None = None
-        self._last_error: str | None = None
+        self._last = _NOTHING
+        self._decoded = _Decoded("")
+        self._unreadable = False  # of the last look: something may be there that could not be read
 
     def __repr__(self) -> str:
-        return f"<Mount {self._directory}: {self._last.digest[7:19] if self._last else 'nothing valid yet'}>"
+        return f"<Mount {self._directory}: {self._last.digest[7:19] or 'nothing valid'}>"
 
-    def poll(self, now: float) -> Loaded | None:
+    def poll(self, now: float) -> Reading | None:
         """What is there, if it is not what was there; `now` in monotonic seconds.
 
-        InvalidConfigError where the config is absent, empty or not usable; once for each reason, not at each poll.
+        What could not be read is tried again with every poll: nothing tells when it can.
         """
         signature = self._signature()
         if signature == self._seen and (self._again_at is None or now < self._again_at):
             return None
-        self._again_at = now + _SETTLE_SECONDS if signature != self._seen and signature[0] != _LINK else None
-        self._seen = signature
-        try:
-            loaded = self._read()
-        except (InvalidConfigError, OSError) as error:
-            reason = str(error) if isinstance(error, InvalidConfigError) else f"it cannot be read: {error.strerror}"
-            if reason == self._last_error:
-                return None
-            self._last_error = reason
-            raise InvalidConfigError(reason) from error
-        self._last_error = None
-        if loaded == self._last:
+        settling = signature != self._seen and signature[0] != _LINK
+        self._seen, self._again_at = signature, now + _SETTLE_SECONDS if settling else None
+        reading = self._read()
+        if self._unreadable:
+            self._again_at = now
+        if reading == self._last:
             return None
-        self._last = loaded
-        return loaded
+        self._last = reading
+        return reading
 
     def _signature(self) -> _Signature:
         try:
@@ -82,19 +106,16 @@ class Mount:
         except OSError:
             return ("files", *_stats(self._directory))
 
-    def _read(self) -> Loaded:
+    def _read(self) -> Reading:
         """Everything of one version; again where the volume was swapped meanwhile, and the old version removed."""
         for _ in range(_SWAPS):
             before = self._version()
-            try:
-                loaded = _load(self._directory / before)
-            except (InvalidConfigError, OSError):
-                if self._version() == before:
-                    raise
-            else:
-                if self._version() == before:
-                    return loaded
-        raise InvalidConfigError("the mounted volume changes faster than it can be read")
+            reading = self._look(self._directory / before)
+            if self._version() == before:
+                return reading
+        self._unreadable = True
+        restless = Problem("config", "the mounted volume changes faster than it can be read")
+        return Reading(None, "", self._last.credentials, self._last.sidecars, (restless,))
 
     def _version(self) -> str:
         """The directory to read from, relative to the mount."""
@@ -103,10 +124,70 @@ class Mount:
         except OSError:
             return "."
 
+    def _look(self, directory: Path) -> Reading:
+        self._unreadable = False
+        problems: list[Problem] = []
+        config = self._config(directory)
+        if config.config is None:
+            problems.append(Problem("config", config.reason, config.content))
+        sidecars = self._sidecars(directory / _SIDECARS, problems)
+        keys = self._keys(directory / _CREDENTIALS, problems)
+        return Reading(config.config, config.digest, keys, sidecars, tuple(problems))
+
+    def _config(self, directory: Path) -> _Decoded:
+        """All config files as one. Equal bytes are not decoded again."""
+        try:
+            files = configfiles.read(directory)
+        except OSError as error:
+            self._unreadable = True
+            name = "the directory" if error.filename == str(directory) else f"{Path(error.filename).name}: it"
+            return _Decoded("", reason=f"{name} cannot be read: {error.strerror}")
+        if not files:
+            return _Decoded("", reason="there is no config.json or config.json.gz")
+        content = configfiles.digest(files)
+        if content != self._decoded.content:
+            self._decoded = _decode(content, files)
+        return self._decoded
+
+    def _sidecars(self, path: Path, problems: list[Problem]) -> int:
+        """The number of sidecars in the namespace, 1 where nobody tells."""
+        try:
+            number = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return 1
+        except OSError as error:
+            self._unreadable = True
+            problems.append(Problem("sidecars", f"{_SIDECARS}: it cannot be read: {error.strerror}"))
+            return self._last.sidecars
+        except (ValueError, RecursionError):
+            number = None
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            problems.append(Problem("sidecars", f"{_SIDECARS}: it must hold the number of sidecars, like 3"))
+            return self._last.sidecars
+        return max(1, number)
+
+    def _keys(self, directory: Path, problems: list[Problem]) -> Mapping[str, str]:
+        try:
+            found = credentials.read_directory(directory)
+        except OSError as error:
+            self._unreadable = True
+            problems.append(
+                Problem("credentials", f"the keys stay as they are: they cannot be listed: {error.strerror}")
+            )
+            return self._last.credentials
+        self._unreadable = self._unreadable or found.unreadable
+        for name, reason in found.left_out.items():
+            problems.append(Problem("credentials", f"credential {name} is left out: {reason}"))
+        return found.values
+
 
 def _stats(directory: Path) -> list[tuple[str, int, int, int]]:
     found = []
-    for path in [*_config_files(directory), directory / _SIDECARS, *sorted((directory / _CREDENTIALS).glob("*"))]:
+    try:
+        paths = [*configfiles.find(directory), directory / _SIDECARS, *sorted((directory / _CREDENTIALS).glob("*"))]
+    except OSError:
+        return []
+    for path in paths:
         try:
             status = path.stat()
         except OSError:
@@ -115,70 +196,9 @@ def _stats(directory: Path) -> list[tuple[str, int, int, int]]:
     return found
 
 
-def _config_files(directory: Path) -> list[Path]:
-    return sorted(path for pattern in _CONFIGS for path in directory.glob(pattern))
-
-
-def _load(directory: Path) -> Loaded:
-    files = _config_files(directory)
-    if not files:
-        raise InvalidConfigError("there is no config.json or config.json.gz")
-    config = merge([(path.name, _decoded(path)) for path in files])
-    return Loaded(
-        config=config,
-        credentials=credentials.read_directory(directory / _CREDENTIALS),
-        sidecars=_sidecars(directory / _SIDECARS),
-        digest=codec.config_digest(config),
-    )
-
-
-def _decoded(path: Path) -> Config:
+def _decode(content: str, files: Sequence[tuple[str, bytes]]) -> _Decoded:
     try:
-        return codec.decode(path.read_bytes())
+        config = configfiles.decode(files)
     except InvalidConfigError as error:
-        raise InvalidConfigError(f"{path.name}: {error}") from error
-
-
-def merge(configs: Sequence[tuple[str, Config]]) -> Config:
-    """One config of several files, each whole in itself: what stands in two of them must be the same in both."""
-    (_, first), *others = configs
-    if not others:
-        return first
-    for name, config in others:
-        if (config.schema_version, config.namespace) != (first.schema_version, first.namespace):
-            raise InvalidConfigError(f"{configs[0][0]} and {name} differ in schemaVersion or namespace")
-    merged = first.model_copy(
-        update={
-            "providers": _union("provider", [(name, config.providers) for name, config in configs]),
-            "pools": _union("pool", [(name, config.pools) for name, config in configs]),
-            "closed": _union("closed pool", [(name, config.closed) for name, config in configs]),
-        }
-    )
-    return codec.decode(codec.encode(merged))
-
-
-def _union(
-    what: str, lists: Sequence[tuple[str, Sequence[Provider | Pool | ClosedPool]]]
-) -> tuple[Provider | Pool | ClosedPool, ...]:
-    found: dict[str, tuple[str, Provider | Pool | ClosedPool]] = {}
-    for file, items in lists:
-        for item in items:
-            where, other = found.setdefault(item.name, (file, item))
-            if other != item:
-                raise InvalidConfigError(f"{what} {item.name} stands in {where} and, differently, in {file}")
-    return tuple(found[name][1] for name in sorted(found))
-
-
-def _sidecars(path: Path) -> int:
-    """The number of sidecars in the namespace, 1 where nobody tells."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return 1
-    try:
-        number = json.loads(raw)
-    except ValueError:
-        number = None
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise InvalidConfigError(f"{_SIDECARS}: it must hold the number of sidecars, like 3")
-    return max(1, number)
+        return _Decoded(content, reason=str(error))
+    return _Decoded(content, config, codec.config_digest(config))

@@ -71,6 +71,11 @@ class Volume:
             self._files["sidecars.json"] = b"%d\n" % sidecars
         self.swap()
 
+    def write(self, name: str, data: bytes) -> None:
+        """Swap in this file with exactly these bytes."""
+        self._files[name] = data
+        self.swap()
+
     def remove_config(self) -> None:
         """Swap in everything but the config."""
         self._drop("config.json")

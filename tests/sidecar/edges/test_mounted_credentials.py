@@ -1,6 +1,7 @@
 """The mounted keys: read, rotated, never shown."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,9 @@ def test_a_value_is_what_stands_in_its_file_without_one_trailing_newline(tmp_pat
     (tmp_path / "windows").write_bytes(b"sk-3\r\n")
     (tmp_path / "spaces").write_bytes(b" sk 4 ")
     (tmp_path / "..data").mkdir()
-    (tmp_path / "folder").mkdir()
-    assert credentials.read_directory(tmp_path) == {
+    found = credentials.read_directory(tmp_path)
+    assert (found.left_out, found.unreadable) == ({}, False)
+    assert found.values == {
         "plain": "sk-1",
         "newline": "sk-2",
         "windows": "sk-3",
@@ -35,17 +37,38 @@ def test_a_value_is_what_stands_in_its_file_without_one_trailing_newline(tmp_pat
 
 
 @pytest.mark.parametrize("raw", [b"", b"\n", b"a\n\n", b"a\nb", b"a\r", b"a\x00", b"\xff\xfe", b"a\x7f"])
-def test_what_cannot_be_a_headers_value_is_left_out_and_only_its_name_is_told(
-    tmp_path: Path, raw: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_cannot_be_a_headers_value_is_left_out_and_only_its_name_is_told(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "bad").write_bytes(raw)
     (tmp_path / "good").write_bytes(b"sk-1")
-    assert credentials.read_directory(tmp_path) == {"good": "sk-1"}
-    assert caplog.messages == ["credential bad is left out: it is empty, not UTF-8, or has control characters"]
+    found = credentials.read_directory(tmp_path)
+    assert (found.values, found.unreadable) == ({"good": "sk-1"}, False)
+    assert found.left_out == {"bad": "it is empty, not UTF-8, or has control characters"}
+
+
+def test_a_file_that_cannot_be_read_is_left_out_alone(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "good").write_bytes(b"sk-1")
+    found = credentials.read_directory(tmp_path)
+    assert (found.values, found.unreadable) == ({"good": "sk-1"}, True)
+    assert found.left_out == {
+        "dangling": "it cannot be read: No such file or directory",
+        "folder": "it cannot be read: it is no file",
+        "pipe": "it cannot be read: it is no file",
+    }
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_left_out_alone(tmp_path: Path) -> None:
+    (tmp_path / "closed").write_bytes(b"sk-1")
+    (tmp_path / "closed").chmod(0)
+    found = credentials.read_directory(tmp_path)
+    assert found.left_out == {"closed": "it cannot be read: Permission denied"}
 
 
 def test_no_directory_has_no_keys(tmp_path: Path) -> None:
-    assert credentials.read_directory(tmp_path / "absent") == {}
+    assert credentials.read_directory(tmp_path / "absent").values == {}
 
 
 def test_a_digest_is_twelve_hex_digits_of_the_value() -> None:
@@ -57,7 +80,9 @@ def test_a_digest_is_twelve_hex_digits_of_the_value() -> None:
 
 def test_a_value_is_never_in_a_repr(tmp_path: Path) -> None:
     (tmp_path / "openai").write_text("sk-secret")
-    keys = MountedCredentials.from_directory(tmp_path, Watch())
+    found = credentials.read_directory(tmp_path)
+    keys = MountedCredentials(Watch(), found.values)
+    assert "sk-secret" not in repr(found)
     assert keys.get("openai") == "sk-secret"
     assert repr(keys) == "<MountedCredentials: openai>"
     assert "sk-secret" not in repr(vars(keys))

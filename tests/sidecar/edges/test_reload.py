@@ -9,7 +9,7 @@ import pytest
 from modelpool_config import codec
 from modelpool_config.codec import InvalidConfigError
 from modelpool_config.models import ClosedPool, Config
-from modelpool_sidecar import reload
+from modelpool_sidecar import configfiles
 from modelpool_sidecar.reload import Mount
 
 
@@ -66,6 +66,7 @@ def test_gzipped_is_as_good_as_plain(kubelet: Kubelet) -> None:
     loaded = Mount(kubelet.root).poll(0.0)
     assert loaded is not None
     assert (loaded.config, loaded.sidecars, loaded.credentials) == (config("chat"), 1, {})
+    assert not loaded.problems
 
 
 def test_a_swap_is_seen_at_the_next_poll_and_only_once(kubelet: Kubelet) -> None:
@@ -104,18 +105,15 @@ def test_new_keys_or_sidecars_are_told_under_the_same_digest(kubelet: Kubelet, c
     assert first != second
 
 
-@pytest.mark.parametrize(
-    ("files", "sentence"),
-    [
-        ({"config_json": b""}, "config.json: the config is empty"),
-        ({"config_json": b"{"}, "config.json: the config is not JSON"),
-        ({"config_json": b'{"schemaVersion": "2.0"}'}, "config.json: schemaVersion 2.0 is not readable here"),
-        ({"other_json": b"{}"}, "there is no config.json or config.json.gz"),
-        ({"config_json": codec.encode(config("b")), "sidecars_json": b"many"}, "sidecars.json: it must hold the num"),
-        ({"config_json": codec.encode(config("b")), "sidecars_json": b"true"}, "sidecars.json: it must hold the num"),
-        ({"config_json": codec.encode(config("b")), "sidecars_json": b"-1"}, "sidecars.json: it must hold the num"),
-    ],
-)
+REFUSED = [
+    ({"config_json": b""}, "config.json: the config is empty"),
+    ({"config_json": b"{"}, "config.json: the config is not JSON"),
+    ({"config_json": b'{"schemaVersion": "2.0"}'}, "config.json: schemaVersion 2.0 is not readable here"),
+    ({"other_json": b"{}"}, "there is no config.json or config.json.gz"),
+]
+
+
+@pytest.mark.parametrize(("files", "sentence"), REFUSED)
 def test_what_is_invalid_is_told_once_and_the_next_good_one_is_taken(
     kubelet: Kubelet, files: dict[str, bytes], sentence: str
 ) -> None:
@@ -123,26 +121,75 @@ def test_what_is_invalid_is_told_once_and_the_next_good_one_is_taken(
     mount = Mount(kubelet.root)
     assert mount.poll(0.0) is not None
     kubelet.write(**files)
-    with pytest.raises(InvalidConfigError, match=sentence):
-        mount.poll(1.0)
+    told = mount.poll(1.0)
+    assert told is not None
+    assert told.config is None
+    assert [problem.what for problem in told.problems] == ["config"]
+    assert told.problems[0].reason.startswith(sentence)
     assert mount.poll(2.0) is None
     kubelet.write(**files)
     assert mount.poll(3.0) is None
     kubelet.write(config_json=codec.encode(config("c")))
     loaded = mount.poll(4.0)
     assert loaded is not None
-    assert loaded.config == config("c")
+    assert (loaded.config, loaded.problems) == (config("c"), ())
 
 
-def test_back_to_the_last_good_one_is_nothing(kubelet: Kubelet) -> None:
-    kubelet.write(config_json=codec.encode(config("a")))
+@pytest.mark.parametrize("files", [files for files, _ in REFUSED])
+def test_where_the_config_is_refused_keys_and_the_number_of_sidecars_are_read_all_the_same(
+    kubelet: Kubelet, files: dict[str, bytes]
+) -> None:
+    kubelet.write(config_json=codec.encode(config("a")), credentials__k=b"1")
     mount = Mount(kubelet.root)
     mount.poll(0.0)
-    kubelet.write(config_json=b"")
-    with pytest.raises(InvalidConfigError):
-        mount.poll(1.0)
+    kubelet.write(**files, credentials__k=b"2", sidecars_json=b"5")
+    first = mount.poll(1.0)
+    kubelet.write(**files, credentials__k=b"3", sidecars_json=b"6")
+    second = mount.poll(2.0)
+    assert first is not None
+    assert second is not None
+    assert [(each.config, each.credentials, each.sidecars) for each in (first, second)] == [
+        (None, {"k": "2"}, 5),
+        (None, {"k": "3"}, 6),
+    ]
+    assert first.problems == second.problems
+
+
+def test_other_bytes_are_another_problem_also_for_the_same_reason(kubelet: Kubelet) -> None:
+    kubelet.write(config_json=b'{"schemaVersion": "2.0"}')
+    mount = Mount(kubelet.root)
+    first = mount.poll(0.0)
+    kubelet.write(config_json=b'{"schemaVersion": "2.0", "pools": []}')
+    second = mount.poll(1.0)
+    assert first is not None
+    assert second is not None
+    assert first.problems[0].reason == second.problems[0].reason
+    assert first.problems != second.problems
+
+
+@pytest.mark.parametrize("raw", [b"many", b"true", b"-1", b"1.5", b"", b"[" * 100_000])
+def test_a_number_of_sidecars_that_is_none_leaves_it_as_it_was_and_stops_nothing_else(
+    kubelet: Kubelet, raw: bytes
+) -> None:
+    kubelet.write(config_json=codec.encode(config("a")), sidecars_json=b"4")
+    mount = Mount(kubelet.root)
+    mount.poll(0.0)
+    kubelet.write(config_json=codec.encode(config("b")), sidecars_json=raw, credentials__k=b"1")
+    loaded = mount.poll(1.0)
+    assert loaded is not None
+    assert (loaded.config, loaded.sidecars, loaded.credentials) == (config("b"), 4, {"k": "1"})
+    (problem,) = loaded.problems
+    assert (problem.what, problem.reason) == ("sidecars", "sidecars.json: it must hold the number of sidecars, like 3")
+
+
+def test_back_to_the_last_good_one_is_told_too(kubelet: Kubelet) -> None:
     kubelet.write(config_json=codec.encode(config("a")))
-    assert mount.poll(2.0) is None
+    mount = Mount(kubelet.root)
+    first = mount.poll(0.0)
+    kubelet.write(config_json=b"")
+    assert mount.poll(1.0) is not None
+    kubelet.write(config_json=codec.encode(config("a")))
+    assert mount.poll(2.0) == first
 
 
 def test_zero_sidecars_count_as_one(kubelet: Kubelet) -> None:
@@ -155,18 +202,80 @@ def test_zero_sidecars_count_as_one(kubelet: Kubelet) -> None:
 def test_an_absent_directory_is_invalid_until_it_is_there(tmp_path: Path) -> None:
     root = tmp_path / "later"
     mount = Mount(root)
-    with pytest.raises(InvalidConfigError, match=r"there is no config\.json"):
-        mount.poll(0.0)
+    loaded = mount.poll(0.0)
+    assert loaded is not None
+    assert [problem.reason for problem in loaded.problems] == ["there is no config.json or config.json.gz"]
     assert mount.poll(1.0) is None
     root.mkdir()
     (root / "config.json").write_bytes(codec.encode(config("a")))
-    assert mount.poll(2.0) is not None
+    loaded = mount.poll(2.0)
+    assert loaded is not None
+    assert loaded.config == config("a")
 
 
-def test_what_may_not_be_read_is_invalid(tmp_path: Path) -> None:
-    (tmp_path / "config.json").mkdir()
-    with pytest.raises(InvalidConfigError, match="it cannot be read: Is a directory"):
-        Mount(tmp_path).poll(0.0)
+@pytest.mark.parametrize("name", ["config.json", "config-2.json.gz"])
+def test_a_config_that_may_not_be_read_is_named_and_read_as_soon_as_it_may(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "k").write_bytes(b"1")
+    mount = Mount(tmp_path)
+    loaded = mount.poll(0.0)
+    assert loaded is not None
+    assert (loaded.config, loaded.credentials) == (None, {"k": "1"})
+    assert [problem.reason for problem in loaded.problems] == [f"{name}: it cannot be read: Is a directory"]
+    assert mount.poll(1.0) is None
+    (tmp_path / name).rmdir()
+    (tmp_path / "config.json").write_bytes(codec.encode(config("a")))
+    loaded = mount.poll(2.0)
+    assert loaded is not None
+    assert loaded.config == config("a")
+
+
+def test_a_mount_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    loaded = Mount(tmp_path / "file").poll(0.0)
+    assert loaded is not None
+    assert loaded.problems[0].reason == "the directory cannot be read: Not a directory"
+
+
+def test_a_key_that_cannot_be_read_is_left_out_alone_and_read_as_soon_as_it_can_be(kubelet: Kubelet) -> None:
+    """Nothing tells when it can: the volume is the same, and so is the signature of plain files."""
+    outside = kubelet.root / ".outside"
+    kubelet.write(config_json=codec.encode(config("a")), credentials__good=b"1", sidecars_json=b"2")
+    (kubelet.root / "..data" / "credentials" / "bad").symlink_to(outside)
+    mount = Mount(kubelet.root)
+    loaded = mount.poll(0.0)
+    assert loaded is not None
+    assert (loaded.config, loaded.credentials, loaded.sidecars) == (config("a"), {"good": "1"}, 2)
+    (problem,) = loaded.problems
+    assert problem.what == "credentials"
+    assert problem.reason == "credential bad is left out: it cannot be read: No such file or directory"
+    assert mount.poll(1.0) is None
+    outside.write_bytes(b"3")
+    loaded = mount.poll(2.0)
+    assert loaded is not None
+    assert (loaded.credentials, loaded.problems) == ({"good": "1", "bad": "3"}, ())
+
+
+def test_what_cannot_be_read_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(codec.encode(config("a")))
+    (tmp_path / "sidecars.json").write_bytes(b"3")
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "k").write_bytes(b"1")
+    mount = Mount(tmp_path)
+    first = mount.poll(0.0)
+    (tmp_path / "sidecars.json").unlink()
+    (tmp_path / "sidecars.json").mkdir()
+    (tmp_path / "credentials").rename(tmp_path / "moved")
+    (tmp_path / "credentials").symlink_to("credentials")  # a link to itself can be listed by nobody
+    loaded = mount.poll(1.0)
+    assert first is not None
+    assert loaded is not None
+    assert (loaded.config, loaded.sidecars, loaded.credentials) == (first.config, 3, {"k": "1"})
+    assert [(problem.what, problem.reason) for problem in loaded.problems] == [
+        ("sidecars", "sidecars.json: it cannot be read: Is a directory"),
+        ("credentials", "the keys stay as they are: they cannot be listed: Too many levels of symbolic links"),
+    ]
 
 
 def test_a_volume_that_is_swapped_while_it_is_read_is_read_again(kubelet: Kubelet) -> None:
@@ -179,8 +288,13 @@ def test_a_volume_that_is_swapped_while_it_is_read_is_read_again(kubelet: Kubele
 
 def test_but_not_for_ever(kubelet: Kubelet) -> None:
     kubelet.write(config_json=codec.encode(config("a")))
-    with pytest.raises(InvalidConfigError, match="changes faster than it can be read"):
-        _SwappingMount(kubelet, swaps=99).poll(0.0)
+    mount = _SwappingMount(kubelet, swaps=5)
+    loaded = mount.poll(0.0)
+    assert loaded is not None
+    assert [problem.reason for problem in loaded.problems] == ["the mounted volume changes faster than it can be read"]
+    calm = mount.poll(1.0)
+    assert calm is not None
+    assert (calm.config is not None, calm.problems) == (True, ())
 
 
 class _SwappingMount(Mount):
@@ -257,7 +371,7 @@ def test_plain_files_that_become_a_volume_are_one(tmp_path: Path) -> None:
     assert loaded is not None
     assert loaded.config == config("b")
     assert repr(mount) == f"<Mount {tmp_path}: {loaded.digest[7:19]}>"
-    assert repr(Mount(tmp_path)) == f"<Mount {tmp_path}: nothing valid yet>"
+    assert repr(Mount(tmp_path)) == f"<Mount {tmp_path}: nothing valid>"
 
 
 # -- several files
@@ -280,9 +394,9 @@ def test_what_stands_in_two_files_differently_is_invalid() -> None:
         update={"closed": (ClosedPool(name="a", models=("x",), code="no_target", message="else"),)}
     )
     with pytest.raises(InvalidConfigError, match=r"closed pool a stands in 1\.json and, differently, in 2\.json"):
-        reload.merge([("1.json", config("a")), ("2.json", other)])
+        configfiles.merge([("1.json", config("a")), ("2.json", other)])
 
 
 def test_files_of_two_namespaces_are_invalid() -> None:
     with pytest.raises(InvalidConfigError, match=r"1\.json and 2\.json differ in schemaVersion or namespace"):
-        reload.merge([("1.json", config("a")), ("2.json", config("b", namespace="other"))])
+        configfiles.merge([("1.json", config("a")), ("2.json", config("b", namespace="other"))])
