@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -147,6 +148,38 @@ async def test_a_collector_that_hangs_holds_the_end_for_a_moment_only(volume: Vo
             process.terminate()
             assert await process.ended(FLUSH_SECONDS + 4.0) == 0
     assert not process.said("Traceback")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_while_spans_are_sent_ends_at_once(volume: Volume, number: signal.Signals) -> None:
+    """The drain is over, the collector hangs: nobody waits for it who has asked twice."""
+    with OtlpReceiver() as collector:
+        collector.gate.clear()
+        async with ready(volume, **collector.env) as process:
+            await process.ask()
+            process.process.send_signal(number)
+            await eventually(lambda: not_listening(process))
+            begun = asyncio.get_running_loop().time()
+            process.process.send_signal(number)
+            assert await process.ended() == 0
+            assert asyncio.get_running_loop().time() - begun < FLUSH_SECONDS / 2
+        collector.gate.set()
+    assert len(process.out) == 1
+    assert not process.said("Traceback")
+
+
+def not_listening(process: Process) -> bool:
+    """Whether all its listeners are closed: what is left to do is to send spans."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", process.ports[1])) != 0
+
+
+async def test_the_lines_of_the_last_requests_are_written_before_the_end(volume: Volume) -> None:
+    async with ready(volume) as process:
+        asked = [(await process.ask()).status for _ in range(3)]
+        process.terminate()
+        assert await process.ended() == 0
+    assert [json.loads(line)["status"] for line in process.out] == asked == [200, 200, 200]
 
 
 async def test_with_nothing_to_finish_it_ends_at_once(volume: Volume) -> None:
