@@ -82,7 +82,7 @@ class Exchange:
             operation=request.operation.name,
             deadline=self._account.started + total,
             rng=services.rng,
-            is_ready=self._keyring.has_all,
+            missing=self._keyring.missing,
             repeated=request.client_retry > 0,
             pinned=pinned,
         )

@@ -15,9 +15,9 @@ class Keyring:
     def __repr__(self) -> str:
         return f"<Keyring: {len(self._refused)} refused>"
 
-    def has_all(self, target: Target) -> bool:
-        """Whether everything that this target's provider needs is mounted (B50)."""
-        return all(self._credentials.get(secret.credential) is not None for secret in target.provider.secrets)
+    def missing(self, target: Target) -> list[Secret]:
+        """What this target's provider needs and is not mounted (B50)."""
+        return [secret for secret in target.provider.secrets if self._credentials.get(secret.credential) is None]
 
     def key(self, credential: str) -> str | None:
         """What the next attempt sends: the newest value, unless this request was refused with it."""

@@ -11,7 +11,7 @@ commits. It never sleeps and never sends: `Try` and `Sleep` are orders to the sh
   request at a time does (B36, B37). Known waits are answered at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from modelpool_sidecar.core import repeating, verdict
@@ -20,7 +20,7 @@ from modelpool_sidecar.core.outcome import BLAMELESS_STATUSES, Outcome
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.repeating import Visit
 from modelpool_sidecar.core.selection import choose
-from modelpool_sidecar.core.snapshot import Pool, Target
+from modelpool_sidecar.core.snapshot import Pool, Secret, Target
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.core.verdict import Block, Failure
 
@@ -72,8 +72,8 @@ class _Plan:
 class Dispatch:
     """The walk. `rng` returns [0, 1); `deadline` is monotonic and covers everything (B15).
 
-    `is_ready(target)`: whether the keys it needs are mounted (B50). `repeated`: the client says that this is already
-    its own retry, so no target is asked twice (B18). `pinned`: the only target that may be asked (B20).
+    `missing(target)`: the keys that it needs and that are not mounted (B50). `repeated`: the client says that this is
+    already its own retry, so no target is asked twice (B18). `pinned`: the only target that may be asked (B20).
     """
 
     pool: Pool
@@ -81,7 +81,7 @@ class Dispatch:
     operation: str
     deadline: float
     rng: Callable[[], float]
-    is_ready: Callable[[Target], bool]
+    missing: Callable[[Target], Sequence[Secret]]
     repeated: bool = False
     pinned: Target | None = None
     attempts: int = 0
@@ -215,8 +215,8 @@ class Dispatch:
         provider, health = target.provider, self.state.health(target)
         if provider.drained:
             return Block("drained")
-        if not self.is_ready(target):
-            return Block("pending")
+        if missing := self.missing(target):
+            return Block("pending", detail=" and ".join(secret.source for secret in missing))
         if self.state.unsupported(target.key, self.operation):
             return Block("unsupported")
         if not health.available(now):

@@ -49,12 +49,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Why a target cannot be tried. `wait`: seconds; `known`: a wait that somebody told us, not a guess (B37)."""
+    """Why a target cannot be tried. `wait`: seconds; `known`: a wait that somebody told us, not a guess (B37).
+
+    `detail`: what is missing, in people's words: the Secrets and their keys.
+    """
 
     kind: Literal["drained", "pending", "unsupported", "cooling", "full"]
     wait: float = 0.0
     reason: Outcome | None = None
     known: bool = False
+    detail: str = ""
 
     @property
     def is_guess(self) -> bool:
@@ -138,7 +142,6 @@ def _wait(refusal: Refusal, seconds: float) -> Refusal:
 _WORDS = {
     "full": "is at connections.maxOpen",
     "drained": "is drained",
-    "pending": "has no key yet",
 }
 
 
@@ -147,6 +150,8 @@ def _words(target: Target, block: Block) -> str:
         return f"cools for {block.wait:.1f} s ({block.reason})"
     if block.kind == "unsupported":
         return "does not know the operation" + missing_version(target.provider.base_url)
+    if block.kind == "pending":
+        return f"has no key yet ({block.detail})"
     return _WORDS[block.kind]
 
 

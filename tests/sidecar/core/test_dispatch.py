@@ -9,10 +9,14 @@ from builders import a_pool, a_provider, a_snapshot, a_target, an_api_key, the_p
 from modelpool_sidecar.core.dispatch import Dispatch, Sleep, Stop, Try
 from modelpool_sidecar.core.outcome import BY_DEFAULT, Outcome
 from modelpool_sidecar.core.refusal import Refusal
-from modelpool_sidecar.core.snapshot import Snapshot, Target
+from modelpool_sidecar.core.snapshot import Secret, Snapshot, Target
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.core.verdict import Failure
 
+MISSING = (
+    Secret("authorization", "Bearer ", "openai.api-key", "Secret openai, key api-key"),
+    Secret("x-team", "", "team.name", "Secret team, key name"),
+)
 NEVER_REPEATED = {"initial": 250, "max": 2_000, "max_retry_after": 0, "retries": 0}
 
 
@@ -39,7 +43,7 @@ class Walk:
             operation="chat",
             deadline=now + total,
             rng=rng,
-            is_ready=ready,
+            missing=lambda target: () if ready(target) else MISSING,
             **more,
         )
         self.waited = 0.0
@@ -425,6 +429,13 @@ def test_a_last_resort_at_a_full_provider_gives_its_place_back() -> None:
     assert walk.refusal().code == "all_limited"
     walk.state.closed("primary")
     assert isinstance(Walk(snapshot, walk.state, now=walk.now).next(), Try)
+
+
+def test_a_key_that_is_not_there_yet_is_named_as_people_know_it() -> None:
+    refusal = Walk(two(), ready=lambda _target: False).refusal()
+    assert refusal.code == "credential_pending"
+    keys = "(Secret openai, key api-key and Secret team, key name)"
+    assert f"a key is on its way: primary has no key yet {keys}; backup has no key yet {keys}" in refusal.message
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,8 @@ async def test_a_target_whose_key_is_not_there_yet_is_closed_alone(volume: Volum
         async with ready(volume) as process:
             pending = await process.ask()
             assert (pending.status, pending.code) == (503, "credential_pending")
-            assert "primary has no key yet" in pending.json["error"]["message"]
+            message = pending.json["error"]["message"]
+            assert "a key is on its way: primary has no key yet (Secret openai, key api-key)" in message
             assert (await process.ask(model="open")).status == 200
             volume.put(keys={CREDENTIAL: "key-1"})
 
