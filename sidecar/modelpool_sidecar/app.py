@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from modelpool_config.models import Config, Fake
 from modelpool_sidecar import credentials as keys
@@ -19,7 +20,6 @@ from modelpool_sidecar.core.state import State
 from modelpool_sidecar.credentials import MountedCredentials
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.exchange import Services
-from modelpool_sidecar.fake import FakeProvider
 from modelpool_sidecar.ports import Timer
 from modelpool_sidecar.proxy import Proxy
 from modelpool_sidecar.server import DataServer
@@ -27,6 +27,9 @@ from modelpool_sidecar.settings import Settings
 from modelpool_sidecar.telemetry.service import TelemetryService
 from modelpool_sidecar.upstream import AiohttpUpstream
 from modelpool_sidecar.view import View
+
+if TYPE_CHECKING:
+    from modelpool_sidecar.fake import FakeProvider
 
 logger = logging.getLogger(__name__)
 
@@ -173,10 +176,15 @@ class Sidecar:
         await _stop_all(self._fakes)
         self._fakes.clear()
 
-    async def _start_fakes(self, scripts: Mapping[str, Fake], started: dict[str, FakeProvider]) -> None:
+    async def _start_fakes(self, scripts: Mapping[str, Fake], started: "dict[str, FakeProvider]") -> None:
         """Let those that are new listen, and put them into `started`; those that run go on where they are."""
+        new = scripts.keys() - self._fakes.keys()
+        if not new:
+            return
+        from modelpool_sidecar.fake import FakeProvider  # noqa: PLC0415 - 20 ms that only a config with a Fake costs
+
         for name, script in scripts.items():
-            if name not in self._fakes:
+            if name in new:
                 fake = FakeProvider(name, script, greeting=self._greeting)
                 await fake.start()
                 started[name] = fake
@@ -187,6 +195,6 @@ def _scripts(config: Config) -> dict[str, Fake]:
     return {provider.name: provider.fake or Fake() for provider in config.providers if provider.dialect == "Fake"}
 
 
-async def _stop_all(fakes: Mapping[str, FakeProvider]) -> None:
+async def _stop_all(fakes: "Mapping[str, FakeProvider]") -> None:
     for fake in fakes.values():
         await fake.stop()

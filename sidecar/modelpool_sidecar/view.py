@@ -1,7 +1,7 @@
 """What a sidecar tells about itself on its admin ports: an admin.AdminSource over the running parts."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelpool_config import models
 from modelpool_config.models import Config
@@ -9,10 +9,12 @@ from modelpool_sidecar import credentials as keys
 from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.credentials import MountedCredentials
-from modelpool_sidecar.fake import FakeProvider
 from modelpool_sidecar.proxy import Proxy
 from modelpool_sidecar.telemetry.service import TargetState, TelemetryService
 from modelpool_sidecar.version import VERSION
+
+if TYPE_CHECKING:
+    from modelpool_sidecar.fake import FakeProvider
 
 
 class View:
@@ -24,7 +26,7 @@ class View:
         state: State,
         credentials: MountedCredentials,
         telemetry: TelemetryService,
-        fakes: Mapping[str, FakeProvider],
+        fakes: "Mapping[str, FakeProvider]",
         now: Callable[[], float],
     ) -> None:
         self.config_in_force: Config | None = None

@@ -2,10 +2,13 @@
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import modelpool_sidecar
 from builders import a_config, a_provider
 from modelpool_sidecar.fake import FakeProvider
 from process_support import Process, Volume, eventually, fetch, listening, ready, started
@@ -48,6 +51,17 @@ async def test_a_config_that_is_there_at_the_start_is_in_force_with_the_first_lo
         assert [pool["name"] for pool in in_force["pools"]] == ["chat"]
         assert await process.reloads("ok") == 1
         assert not process.said("ERROR")
+
+
+def test_what_only_fakes_and_traces_need_is_not_loaded_without_them() -> None:
+    """Start and memory are paid in every pod: a Fake is for the quickstart, the SDK for those who export traces."""
+    code = "import sys, modelpool_sidecar.__main__; print(*sys.modules, sep='\\n')"
+    env = {"PYTHONPATH": str(Path(modelpool_sidecar.__file__).parent.parent)}
+    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    loaded = set(told.stdout.split())
+    assert "modelpool_sidecar.app" in loaded
+    needless = ("modelpool_sidecar.fake", "opentelemetry", "requests", "urllib3", "google.protobuf")
+    assert {name for name in loaded if name.startswith(needless)} == set()
 
 
 @pytest.mark.parametrize(
