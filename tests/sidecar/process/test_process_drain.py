@@ -11,10 +11,10 @@ import pytest
 
 from builders import a_config, a_provider
 from edge_support import Client, client
-from modelpool_sidecar.__main__ import FLUSH_SECONDS
 from modelpool_sidecar.fake import FakeProvider
 from modelpool_sidecar.fake.log import FakeAttempt
 from modelpool_sidecar.fake.raw import Part, RawAnswer
+from modelpool_sidecar.process import FLUSH_SECONDS
 from otlp_receiver import OtlpReceiver
 from process_support import Process, Volume, eventually, question, ready
 from virtual import DONE, ROLE, a_chunk, a_completion

@@ -55,7 +55,7 @@ async def test_a_config_that_is_there_at_the_start_is_in_force_with_the_first_lo
 
 def test_what_only_fakes_and_traces_need_is_not_loaded_without_them() -> None:
     """Start and memory are paid in every pod: a Fake is for the quickstart, the SDK for those who export traces."""
-    code = "import sys, modelpool_sidecar.__main__; print(*sys.modules, sep='\\n')"
+    code = "import sys, modelpool_sidecar.process; print(*sys.modules, sep='\\n')"
     env = {"PYTHONPATH": str(Path(modelpool_sidecar.__file__).parent.parent)}
     told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     loaded = set(told.stdout.split())
