@@ -16,7 +16,7 @@ RUN_STAMP := $(VENV)/.run-$(call lock_hash,requirements/run.txt)
 DEV_STAMP := $(VENV)/.dev-$(call lock_hash,requirements/run.txt requirements/dev.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help run ask break mend test coverage quick check fmt bench lock clean
+.PHONY: help run ask break mend test coverage quick check generate fmt bench lock clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## /  make \1\t/p' Makefile
@@ -47,11 +47,15 @@ DECIDES := sidecar/modelpool_config/*,sidecar/modelpool_sidecar/core/*,operator/
 quick: $(DEV_STAMP) ## the tests that run while one types
 	$(BIN)/pytest -n 2 -m "not slow"
 
-check: $(DEV_STAMP) ## style, types, layers
+check: $(DEV_STAMP) ## style, types, layers, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python deploy/generate.py --check
+
+generate: $(DEV_STAMP) ## write deploy/crds/ anew from the API models
+	$(BIN)/python deploy/generate.py
 
 fmt: $(DEV_STAMP) ## put the code in shape
 	$(BIN)/ruff check --fix-only --quiet .

@@ -9,6 +9,9 @@ import re
 SHAPE = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 """The pattern of the specification, as the CRDs carry it."""
 
+WORDS = "a duration like 250ms, 30s or 1h30m"
+"""The same for people."""
+
 _UNITS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _SHAPE = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}", re.ASCII)
 _PART = re.compile(r"([0-9]{1,5})(ms|h|m|s)", re.ASCII)
@@ -18,7 +21,7 @@ _MOST = 99_999 * _UNITS["h"] + 59 * _UNITS["m"] + 59 * _UNITS["s"] + 999
 def parse(text: str) -> int:
     """Milliseconds of `1h30m`. Raises ValueError where the text is not a duration."""
     if not _SHAPE.fullmatch(text):
-        raise ValueError("must be a duration like 250ms, 30s or 1h30m")
+        raise ValueError(f"must be {WORDS}")
     return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 

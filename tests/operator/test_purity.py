@@ -11,6 +11,7 @@ PACKAGE = Path(modelpool_operator.__file__).parent
 PURE = [
     "api",
     "checks",
+    "crds",
     "defaults.py",
     "desired.py",
     "durations.py",

@@ -17,6 +17,9 @@ from modelpool_operator import durations
 HOUSE = "modelpool"
 """The type of every error that already carries one of our sentences."""
 
+MUST, WITHIN, QUIET = "x-must", "x-within", "x-quiet"
+"""Beside the bounds in the JSON schema: what a string must be, in words; a duration's ends; whether it is quiet."""
+
 
 class Spec(BaseModel):
     """Part of a resource: immutable, strict about types, closed to unknown fields."""
@@ -95,7 +98,12 @@ class Within(_Judged):
         return value
 
     def bounds(self) -> dict[str, Any]:
-        return {"maxLength": 32, "pattern": durations.SHAPE}
+        return {
+            "maxLength": 32,
+            "pattern": durations.SHAPE,
+            MUST: f"be {durations.WORDS}",
+            WITHIN: [self.least, self.most],
+        }
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         judged = core_schema.no_info_after_validator_function(self.judge, handler(source))
@@ -122,8 +130,12 @@ class Text(_Judged):
         return value
 
     def bounds(self) -> dict[str, Any]:
-        shape = {} if self.shape is None else {"pattern": self.shape.replace(r"\Z", "$")}
-        return {"minLength": self.least, "maxLength": self.most, **shape}
+        bounds: dict[str, Any] = {"maxLength": self.most, QUIET: self.quiet}
+        if self.least:
+            bounds["minLength"] = self.least
+        if self.shape is not None:
+            bounds |= {"pattern": self.shape.replace(r"\Z", "$"), MUST: f"be {self.what}"}
+        return bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +173,15 @@ def _status(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+_STATUS = r"^[345](xx|[0-9]x|[0-9][0-9])\Z"
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """`429`, `"50x"`, `"5xx"`: a status of a provider's answer, or the first digits of several."""
 
     def judge(self, value: str) -> str:
-        if not re.search(r"^[345](xx|[0-9]x|[0-9][0-9])\Z", value):
+        if not re.search(_STATUS, value):
             raise refuse(f'must be a status like 429 or a pattern like "50x" or "5xx", from 300 to 599, not {value}')
         return value
 
@@ -177,7 +192,14 @@ class Status:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+        return {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": True,
+            "minimum": 300,
+            "maximum": 599,
+            "maxLength": 3,
+            "pattern": _STATUS.replace(r"\Z", "$"),
+        }
 
 
 ObjectName = Annotated[
@@ -203,5 +225,8 @@ HeaderName = Annotated[
 HeaderValue = Annotated[
     str, Text("printable ASCII without a space at either end", r"^[!-~]([ -~\t]*[!-~])?\Z", quiet=True)
 ]
-ModelName = Annotated[str, Text("a model name without spaces or control characters", r"^[^\s\x00-\x1f\x7f]+\Z")]
+_SPACES = r"\x00-\x20\x7f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""Every space of Unicode and the control characters, spelled out: `\\s` means less in other engines."""
+
+ModelName = Annotated[str, Text("a model name without spaces or control characters", rf"^[^{_SPACES}]+\Z")]
 URL = Annotated[str, Text(most=2048, quiet=True)]

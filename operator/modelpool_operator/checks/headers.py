@@ -32,6 +32,10 @@ ANSWER = frozenset({"set-cookie", "server", "alt-svc", "date", "retry-after", "x
 
 _TRANSPORT = FRAMING | HOP_BY_HOP
 
+KNOWN = _TRANSPORT | BODY | TRACE | IDENTITY | ROUTING | ANSWER
+BEGINNINGS = ("x-modelpool-", "x-forwarded-")
+"""Every name that some rule below takes, whole or by its beginning; the CRDs ask those rules about each."""
+
 
 def why_not_sent(name: str) -> str | None:
     """Why a header may not be set on requests; None where it may."""

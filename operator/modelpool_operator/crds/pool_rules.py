@@ -1,0 +1,38 @@
+"""What a ModelPool must be beyond its schema: the rules of `checks.pool`."""
+
+from modelpool_operator.crds.rules import Rule, at_most, matches, present, where
+
+_DIGITS = "['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']"
+_WRITTEN = f"{_DIGITS}[status / 100] + {_DIGITS}[status / 10 % 10] + {_DIGITS}[status % 10]"
+"""A number as a string; `string()` of a value that may be long costs more than a rule may."""
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "spec.models[].name": (Rule(f"!{matches('self', '[*].')}", "must have * only at its end"),),
+    "spec.targets": (
+        Rule(
+            "self.size() == 0 || self.exists(target, !has(target.weight) || target.weight != 0)",
+            "must have at least one weight above 0: with 0 everywhere nothing is chosen",
+        ),
+    ),
+    "spec.targets[].model": (
+        Rule(
+            "!self.contains('*')",
+            "must name one model; * stands only in models. Leave model out to send the name that was asked for",
+        ),
+    ),
+    "spec.fallback": (
+        Rule(
+            where(present("maxAttempts", "sameTarget.retries"), "self.sameTarget.retries < self.maxAttempts"),
+            "must be below maxAttempts, which counts the first attempt too",
+            ".sameTarget.retries",
+        ),
+    ),
+    "spec.fallback.sameTarget.backoff": (at_most("initial", "max"),),
+    "spec.fallback.statuses": (
+        Rule(
+            f"self.all(status, type(status) != int || status < 300 || status > 599 || !({_WRITTEN} in self))",
+            'must not name a status twice; 429 and "429" are the same',
+        ),
+    ),
+}
+"""By the place that they stand on."""
