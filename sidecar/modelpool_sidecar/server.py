@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import logging
 import socket
@@ -271,9 +272,12 @@ def _received(request: web.BaseRequest, body: bytes) -> Received:
 
 def _is_loopback(request: web.BaseRequest) -> bool:
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-    if not peer:
-        return False
-    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    return bool(peer) and _is_loopback_address(str(peer[0]))
+
+
+@functools.lru_cache(maxsize=256)
+def _is_loopback_address(text: str) -> bool:
+    address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
 
