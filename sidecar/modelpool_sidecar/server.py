@@ -272,7 +272,7 @@ def _received(request: web.BaseRequest, body: bytes) -> Received:
 
 def _is_loopback(request: web.BaseRequest) -> bool:
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-    return bool(peer) and _is_loopback_address(str(peer[0]))
+    return _is_loopback_address(str(peer[0])) if peer else False
 
 
 @functools.lru_cache(maxsize=256)
