@@ -28,6 +28,9 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 _PRIVATE_SUFFIXES = (".svc", ".svc.cluster.local", ".local", ".internal", ".localhost")
 _OPERATIONS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models")
 _SAFE = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+", re.ASCII)
+_PLACE = re.compile(r"([^\[\]]*@)?(\[[0-9A-Fa-f:.]+\]|[^\[\]:@]*)(:[0-9]*)?", re.ASCII)
+"""Credentials, host and port; urlsplit lets pass what stands between a bracket and the port."""
+
 _HOST = re.compile(r"[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?)*", re.ASCII)
 _NUMBER = re.compile(r"([0-9]+|0x[0-9a-f]*)", re.ASCII)
 
@@ -69,7 +72,8 @@ def _split(url: str) -> SplitResult | None:
         port = parts.port
     except ValueError:
         return None
-    return parts if parts.scheme and parts.netloc and port != 0 else None
+    whole = parts.scheme and parts.netloc and _PLACE.fullmatch(parts.netloc)
+    return parts if whole and port != 0 else None
 
 
 def _judge_host(host: str) -> str | None:

@@ -8,7 +8,7 @@ from modelpool_operator.crds.rules import Rule, literal, matches
 
 _SCHEME = r"^(?i)[a-z][-+.a-z0-9]*://"
 _SAFE = r"^[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+$"
-_PORT = r"(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])?)?"
+_PORT = r"(:(0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?)?"
 _END = r"\.?(:[0-9]*)?(/|$)"
 _LABEL = r"[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?"
 _OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -16,7 +16,8 @@ _FOUR = rf"({_OCTET}\.){{3}}{_OCTET}"
 _ON = r"(?i)^https?://"
 _IN_IPV6 = r"(0{0,4}:)+ffff:"
 
-_WELL_FORMED = rf"{_SCHEME}([^\]\[/?#]*@)?(\[[0-9a-f:.]+\]|[^\]\[/?#:@]+){_PORT}([/?#]|$)"
+_SOMEWHERE = rf"{_SCHEME}[^/?#]"
+_WELL_FORMED = rf"{_SCHEME}([^\]\[/?#]*@)?(\[[0-9a-f.]*:[0-9a-f:.]*\]|[^\]\[/?#:@]*){_PORT}([/?#]|$)"
 _NAME = rf"{_ON}({_LABEL}\.)*{_LABEL}{_END}"
 _NUMBER = rf"{_ON}([^/:]*\.)?([0-9]+|0x[0-9a-f]*){_END}"
 _ADDRESS = rf"{_ON}{_FOUR}{_END}"
@@ -36,11 +37,12 @@ _OPERATION = r"://[^/]+(/.*)?/(chat/completions|completions|embeddings|responses
 
 _URL = "self.baseURL"
 
+_PARSES = " && ".join(matches(_URL, shape) for shape in (_SAFE, _SOMEWHERE, _WELL_FORMED))
 _NAMED = f"({matches(_URL, _NAME)} && !{matches(_URL, _NUMBER)})"
 _NAMES_A_HOST = f"({matches(_URL, _BRACKETS)} || {matches(_URL, _ADDRESS)} || {_NAMED})"
 
 CHAIN: tuple[tuple[str, str], ...] = (
-    (f"{matches(_URL, _SAFE)} && {matches(_URL, _WELL_FORMED)}", "must be a URL like https://api.openai.com/v1"),
+    (_PARSES, "must be a URL like https://api.openai.com/v1"),
     (matches(_URL, r"(?i)^https?:"), "must begin with https:// or http://"),
     (f"!{matches(_URL, '://[^/?#]*@')}", "must not hold credentials; a key belongs in a Secret that auth names"),
     (f"!{matches(_URL, '[?#]')}", "must not have a query or a fragment"),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from modelpool_operator.checks import headers
 from modelpool_operator.crds import base_urls
-from modelpool_operator.crds.rules import Rule, at_most, literal, matches, present, unique_names, where
+from modelpool_operator.crds.rules import Rule, at_most, literal, matches, present, unique_entries, unique_names, where
 
 _KEY_HEADER = "(has(self.auth.apiKey.header) ? self.auth.apiKey.header.lowerAscii() : 'authorization')"
 _SILENT = ("Refuse", "Reset", "Hang")
@@ -84,12 +84,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "spec.headers": (unique_names(),),
     "spec.headers[]": (Rule("has(self.value) != has(self.secretRef)", "must have exactly one of value and secretRef"),),
     "spec.headers[].name": taken(headers.why_not_sent),
-    "spec.forwardHeaders": (
-        Rule(
-            "self.all(entry, self.exists_one(other, other.lowerAscii() == entry.lowerAscii()))",
-            "must not name a header twice; names are compared without case",
-        ),
-    ),
+    "spec.forwardHeaders": (unique_entries(),),
     "spec.forwardHeaders[]": taken(headers.why_not_forwarded),
     "spec.responseHeaders": (unique_names(),),
     "spec.responseHeaders[].name": taken(headers.why_not_added),

@@ -84,6 +84,18 @@ def at_most(shorter: str, longer: str) -> Rule:
 
 
 def unique_names() -> Rule:
-    """No two entries whose names differ by case only, as header names must not."""
-    twin = "self.exists_one(other, other.name.lowerAscii() == entry.name.lowerAscii())"
-    return Rule(f"self.all(entry, {twin})", "must not name a header twice; names are compared without case")
+    """No two entries whose names differ by case only, as header names must not; equal ones the list itself refuses."""
+    return Rule(_no_twin("other.name", "entry.name"), _TWICE)
+
+
+def unique_entries() -> Rule:
+    """The same for a list of the names themselves."""
+    return Rule(_no_twin("other", "entry"), _TWICE)
+
+
+def _no_twin(other: str, entry: str) -> str:
+    same = f"{other} != {entry} && {other}.lowerAscii() == {entry}.lowerAscii()"
+    return f"!self.exists(entry, self.exists(other, {same}))"
+
+
+_TWICE = "must not name a header twice; names are compared without case"
