@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -274,6 +275,12 @@ def test_a_list_without_a_way_to_merge_is_an_error() -> None:
 def test_a_rule_for_a_place_that_is_not_there_is_an_error() -> None:
     tables = Tables({"spec.words": (), "spec.gone": (Rule("true", "must be"),)}, {"spec.words": {}, "spec.old": {}})
     assert forgotten({"spec": structural(_Listed, "spec", tables)}, tables) == ["spec.gone", "spec.old"]
+
+
+def test_a_definition_with_a_rule_for_nothing_is_an_error() -> None:
+    tables = Tables({**definition.PROVIDER.tables.rules, "spec.gone": ()}, definition.PROVIDER.tables.lists)
+    with pytest.raises(UntranslatableError, match=r"not there: spec\.gone"):
+        definition.render(replace(definition.PROVIDER, tables=tables))
 
 
 def test_strings_and_names_are_escaped_as_cel_wants_them() -> None:

@@ -32,8 +32,10 @@ _LINK_LOCAL = (
     rf"|\[{_IN_IPV6}(169\.254\.[0-9.]+|a9fe:[0-9a-f]{{1,4}})\])(:[0-9]*)?(/|$)"
 )
 _NOT_ONE = rf"{_ON}(0\.0\.0\.0|2(2[4-9]|3[0-9])(\.{_OCTET}){{3}}|\[::\]|\[ff[0-9a-f]{{2}}:[0-9a-f:.]+\]){_END}"
-_ODD_PATH = r"://[^/]+/((.*/)?/.*[^/]|(.*/)?\.{1,2}(/|$))"
-_OPERATION = r"://[^/]+(/.*)?/(chat/completions|completions|embeddings|responses|models)/*$"
+_AFTER_SCHEME = "^[^:/]*://"
+_CREDENTIALS = rf"{_AFTER_SCHEME}[^/?#]*@"
+_ODD_PATH = rf"{_AFTER_SCHEME}[^/]+/((.*/)?/.*[^/]|(.*/)?\.{{1,2}}(/|$)|.*%2[Ff])"
+_OPERATION = rf"{_AFTER_SCHEME}[^/]+(/.*)?/(chat/completions|completions|embeddings|responses|models)/*$"
 
 _URL = "self.baseURL"
 
@@ -44,7 +46,7 @@ _NAMES_A_HOST = f"({matches(_URL, _BRACKETS)} || {matches(_URL, _ADDRESS)} || {_
 CHAIN: tuple[tuple[str, str], ...] = (
     (_PARSES, "must be a URL like https://api.openai.com/v1"),
     (matches(_URL, r"(?i)^https?:"), "must begin with https:// or http://"),
-    (f"!{matches(_URL, '://[^/?#]*@')}", "must not hold credentials; a key belongs in a Secret that auth names"),
+    (f"!{matches(_URL, _CREDENTIALS)}", "must not hold credentials; a key belongs in a Secret that auth names"),
     (f"!{matches(_URL, '[?#]')}", "must not have a query or a fragment"),
     (f"!{matches(_URL, _METADATA)}", "must not point to a cloud's metadata service"),
     (_NAMES_A_HOST, "must name a host"),
