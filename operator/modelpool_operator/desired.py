@@ -263,7 +263,7 @@ class _Compiler:
 def _invalid_pool(name: str, models: tuple[str, ...], entry: _Judged) -> contract.ClosedPool:
     first, rest = entry.problems[0].message, len(entry.problems) - 1
     more = f" (and {rest} more)" if rest else ""
-    message = f"the pool {name} was not accepted: {first}{more}"
+    message = f"it was not accepted: {first}{more}"
     return contract.ClosedPool(name=name, models=models, code="invalid_pool", message=message)
 
 
@@ -274,5 +274,5 @@ def _no_target(
     for entry in unresolved:
         targets.setdefault(entry.message, []).append(entry.target)
     reasons = "; ".join(f"{', '.join(each)}: {why}" for why, each in targets.items())
-    message = f"no target of the pool {pool.metadata.name} can be used: {reasons}"
+    message = f"no target can be used: {reasons}"
     return contract.ClosedPool(name=pool.metadata.name, models=models, code="no_target", message=message)

@@ -315,7 +315,7 @@ def test_a_pool_without_any_target_stays_published_and_says_why() -> None:
     [closed] = _config(result).closed
     assert (closed.name, closed.models, closed.code) == ("chat", ("m",), "no_target")
     assert closed.message == (
-        "no target of the pool chat can be used: "
+        "no target can be used: "
         "mini: there is no Provider openai in namespace default; kubectl get mprov -n default"
     )
 
@@ -323,7 +323,7 @@ def test_a_pool_without_any_target_stays_published_and_says_why() -> None:
 def test_targets_that_fail_for_one_reason_are_named_together() -> None:
     result = _run(pool(targets=[_target("a", "x"), _target("b", "y"), _target("c", "x")]))
     assert _config(result).closed[0].message == (
-        "no target of the pool chat can be used: "
+        "no target can be used: "
         "a, c: there is no Provider x in namespace default; kubectl get mprov -n default; "
         "b: there is no Provider y in namespace default; kubectl get mprov -n default"
     )
@@ -426,9 +426,15 @@ def test_a_pool_that_was_never_accepted_is_closed_under_the_names_that_can_be_re
     [closed] = _config(_run(provider(), bad)).closed
     assert (closed.code, closed.models) == ("invalid_pool", ("a",))
     assert closed.message == (
-        "the pool chat was not accepted: models[1].name must be a model name without spaces or control characters, "
+        "it was not accepted: models[1].name must be a model name without spaces or control characters, "
         'not "b c" (and 2 more)'
     )
+
+
+@pytest.mark.parametrize("bad", [pool(), pool(pinning="No")])
+def test_a_closed_pool_leaves_its_name_to_the_sidecar_which_puts_it_in_front(bad: dict[str, Any]) -> None:
+    [closed] = _config(_run(bad)).closed
+    assert "chat" not in closed.message
 
 
 @pytest.mark.parametrize("models", [None, [], "chat"])
