@@ -42,6 +42,7 @@ DIFFERENTLY = {
     "headers must not hold the header which carries the key of auth": "headers[0].name must not be",
     "forwardHeaders must not name a header twice; names are compared without case": "forwardHeaders[3]",
     "forwardHeaders must not hold the header which carries the key of auth": "forwardHeaders[0] must not be",
+    "forwardHeaders must hold whole names of headers; there are no patterns": "forwardHeaders[1] must be the whole name",
     'fallback.statuses must not name a status twice; 429 and "429" are the same': "fallback.statuses[2]",
 }
 """Rules that cannot say what is said on disk: they know no index, no number and no part of a value, and begin with
@@ -221,7 +222,7 @@ def test_a_good_base_url_is_taken(url: str) -> None:
 @pytest.mark.parametrize(
     ("why", "spec"),
     [
-        (headers.why_not_sent, lambda name: {"headers": [{"name": name, "value": "a"}]}),
+        (headers.why_not_sent, lambda name: {"headers": [{"name": name, "secretRef": {"name": "a", "key": "b"}}]}),
         (headers.why_not_sent, lambda name: {"auth": keyed(header=name)}),
         (headers.why_not_forwarded, lambda name: {"forwardHeaders": [name]}),
         (headers.why_not_added, lambda name: {"responseHeaders": [{"name": name, "value": "a"}]}),

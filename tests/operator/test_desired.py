@@ -315,8 +315,7 @@ def test_a_pool_without_any_target_stays_published_and_says_why() -> None:
     [closed] = _config(result).closed
     assert (closed.name, closed.models, closed.code) == ("chat", ("m",), "no_target")
     assert closed.message == (
-        "no target can be used: "
-        "mini: there is no Provider openai in namespace default; kubectl get mprov -n default"
+        "no target can be used: mini: there is no Provider openai in namespace default; kubectl get mprov -n default"
     )
 
 

@@ -25,6 +25,9 @@ TRACE = frozenset({"traceparent", "tracestate", "baggage"})
 IDENTITY = frozenset({"authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"})
 """The client's own: never passed to a provider (B42)."""
 
+CREDENTIAL = IDENTITY | {"proxy-authorization"}
+"""What stands in these is a secret, and belongs in a Secret."""
+
 ROUTING = frozenset({"forwarded", "via", "x-real-ip"})
 
 ANSWER = frozenset({"set-cookie", "server", "alt-svc", "date", "retry-after", "x-should-retry"})

@@ -80,10 +80,22 @@ def header_not_ours_to_set(spec: ProviderSpec) -> Iterator[Finding]:
             yield Finding(("spec", "responseHeaders", index, "name"), f"must not be {added.name}, which {why}")
 
 
+def credential_written_out(spec: ProviderSpec) -> Iterator[Finding]:
+    """A key that everybody can read who can read the Provider. The sentence never repeats it."""
+    for index, header in enumerate(spec.headers or ()):
+        if header.value is not None and header.name.lower() in headers.CREDENTIAL:
+            text = "must not hold a credential: use secretRef, so that it stays in a Secret"
+            yield Finding(("spec", "headers", index, "value"), text)
+
+
 def header_never_passes(spec: ProviderSpec) -> Iterator[Finding]:
     """`forwardHeaders` with names that B42 keeps back."""
     keyed = _key_header(spec)
     for index, name in enumerate(spec.forward_headers or ()):
+        if "*" in name:
+            text = "must be the whole name of a header; there are no patterns"
+            yield Finding(("spec", "forwardHeaders", index), text)
+            continue
         why = headers.why_not_forwarded(name)
         if why is None and name.lower() == keyed:
             why = "carries the key of auth"
@@ -152,6 +164,7 @@ CHECKS: tuple[Check, ...] = (
     member_does_not_fit,
     key_header_not_usable,
     header_not_ours_to_set,
+    credential_written_out,
     header_never_passes,
     name_stands_twice,
     cooldown_above_its_cap,

@@ -7,6 +7,7 @@ from modelpool_operator.crds import base_urls
 from modelpool_operator.crds.rules import Rule, at_most, literal, matches, present, unique_entries, unique_names, where
 
 _KEY_HEADER = "(has(self.auth.apiKey.header) ? self.auth.apiKey.header.lowerAscii() : 'authorization')"
+_CREDENTIAL = f"(?i)^({'|'.join(sorted(headers.CREDENTIAL))})$"
 _SILENT = ("Refuse", "Reset", "Hang")
 """Faults that send nothing, so that nothing can be said about the answer."""
 
@@ -82,9 +83,22 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "spec.auth.apiKey.header": taken(headers.why_not_sent),
     "spec.headers": (unique_names(),),
-    "spec.headers[]": (Rule("has(self.value) != has(self.secretRef)", "must have exactly one of value and secretRef"),),
+    "spec.headers[]": (
+        Rule("has(self.value) != has(self.secretRef)", "must have exactly one of value and secretRef"),
+        Rule(
+            f"!has(self.value) || !{matches('self.name', _CREDENTIAL)}",
+            "must not hold a credential: use secretRef, so that it stays in a Secret",
+            ".value",
+        ),
+    ),
     "spec.headers[].name": taken(headers.why_not_sent),
-    "spec.forwardHeaders": (unique_entries(),),
+    "spec.forwardHeaders": (
+        unique_entries(),
+        Rule(
+            "!self.exists(entry, entry.contains('*'))",
+            "must hold whole names of headers; there are no patterns",
+        ),
+    ),
     "spec.forwardHeaders[]": taken(headers.why_not_forwarded),
     "spec.responseHeaders": (unique_names(),),
     "spec.responseHeaders[].name": taken(headers.why_not_added),
