@@ -2,8 +2,8 @@
 
 Read as kubectl reads: documents are cut at lines that start with `---`, scalars mean what `scalars` says, anchors and
 merge keys work inside one document. Stricter than kubectl where it would silently drop something: a key that stands
-twice is refused, also one that a merge key brings after it. Everything is bounded: size, depth, and the number of
-values that aliases may unfold to.
+twice is refused, also one that a merge key brings after it. Everything is bounded: size, and with aliases unfolded
+depth and the number of values.
 """
 
 import json
@@ -15,11 +15,12 @@ from typing import Any
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from modelpool_cli import scalars, yamlnodes
-from modelpool_cli.yamlnodes import MERGE, PLAIN, QUOTED, MalformedError
+from modelpool_cli.yamlnodes import MAX_DEPTH, MERGE, PLAIN, QUOTED, MalformedError
 
 MAX_FILE_BYTES = 1024 * 1024
 """An object in the cluster cannot be larger than about this either."""
 MAX_VALUES = 100_000
+"""Of all documents of a file together."""
 
 Path = tuple[str | int, ...]
 """`("spec", "targets", 1, "weight")`."""
@@ -67,7 +68,12 @@ def parse(data: bytes) -> list[Document | Unreadable]:
         return [Unreadable(data[: error.start].count(b"\n") + 1, "the file is not UTF-8 text")]
     if text.lstrip().startswith("{"):
         text = _as_yaml(text)
-    return [document for start, part in _split(text) for document in _parse_one(part, start)]
+    count, found = _Count(), list[Document | Unreadable]()
+    for start, part in _split(text):
+        found += _parse_one(part, start, count)
+        if count.values > MAX_VALUES:
+            break
+    return found
 
 
 def _as_yaml(text: str) -> str:
@@ -92,8 +98,8 @@ def _split(text: str) -> Iterator[tuple[int, str]]:
     yield start, "\n".join(part)
 
 
-def _parse_one(text: str, start: int) -> Iterator[Document | Unreadable]:
-    reader = _Values(start)
+def _parse_one(text: str, start: int, count: "_Count") -> Iterator[Document | Unreadable]:
+    reader = _Values(start, count)
     try:
         node = yamlnodes.compose(text)
         value = None if node is None else reader.value(node, _TOP)
@@ -109,23 +115,32 @@ def _refused(node: Node, message: str) -> MalformedError:
 
 
 @dataclass(slots=True)
+class _Count:
+    """How many values a file came to so far; each `_Values` of it adds its own."""
+
+    values: int = 0
+
+
+@dataclass(slots=True)
 class _Values:
     """Turns nodes into values and writes down the lines. `start`: lines before this document."""
 
     start: int
+    count: _Count
     lines: dict[Path, int] = field(default_factory=dict)
-    _count: int = 0
     _open: list[Node] = field(default_factory=list)
 
     def value(self, node: Node, path: Path) -> Any:
         self.lines.setdefault(path, self.start + node.start_mark.line + 1)
-        self._count += 1
-        if self._count > MAX_VALUES:
-            raise _refused(node, f"its aliases unfold to more than {MAX_VALUES} values")
+        self.count.values += 1
+        if self.count.values > MAX_VALUES:
+            raise _refused(node, f"the file has more than {MAX_VALUES} values, with its aliases unfolded")
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         if any(node is outer for outer in self._open):
             raise _refused(node, "an anchor holds an alias of itself")
+        if len(self._open) == MAX_DEPTH:
+            raise _refused(node, f"more than {MAX_DEPTH} levels deep, with its aliases unfolded")
         self._open.append(node)
         try:
             if isinstance(node, SequenceNode):
@@ -142,7 +157,8 @@ class _Values:
                 return scalars.plain(word)
             if node.tag == QUOTED:
                 return _joined(word)
-            return scalars.tagged(node.tag, word)
+            value = scalars.tagged(node.tag, word)
+            return _joined(value) if isinstance(value, str) else value
         except scalars.ScalarError as error:
             raise _refused(node, str(error)) from error
         except UnicodeDecodeError as error:
@@ -151,6 +167,7 @@ class _Values:
     def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
         here: dict[str, int] = {}
+        brought: dict[str, dict[Path, int]] = {}
         merged = False
         for key_node, value_node in node.value:
             line = self.start + key_node.start_mark.line + 1
@@ -158,39 +175,41 @@ class _Values:
                 if merged:
                     raise _refused(key_node, "the merge key << stands twice; write one with a list")
                 merged = True
-                self._merge(key_node, value_node, path, found, here)
+                brought = self._merge(key_node, value_node, path, found, here)
                 continue
             name = self._key(key_node)
             if name in here:
                 raise _refused(key_node, f"the key {name!r} stands twice, first on line {here[name]}")
             here[name] = line
-            self._forget((*path, name))
+            brought.pop(name, None)
             self.lines[(*path, name)] = line
             found[name] = self.value(value_node, (*path, name))
+        for lines in brought.values():
+            self.lines.update(lines)
         return found
 
-    def _merge(self, sign: Node, node: Node, path: Path, found: dict[str, Any], here: dict[str, int]) -> None:
-        """`<<`: fields of other maps. Own fields written below it win; kubectl lets it win over those above it."""
+    def _merge(
+        self, sign: Node, node: Node, path: Path, found: dict[str, Any], here: dict[str, int]
+    ) -> dict[str, dict[Path, int]]:
+        """`<<`: fields of other maps. Own fields written below it win; kubectl lets it win over those above it.
+
+        The lines of each field that it brings, which count if the field is not written below.
+        """
+        brought: dict[str, dict[Path, int]] = {}
         maps = node.value if isinstance(node, SequenceNode) else [node]
         for each in maps:
             if not isinstance(each, MappingNode):
                 raise _refused(sign, "<< takes a map or a list of maps")
-            inner = _Values(self.start, _count=self._count, _open=self._open)
+            inner = _Values(self.start, self.count, _open=self._open)
             values = inner.value(each, path)
-            self._count = inner._count
+            tables = _by_field(inner.lines, len(path))
             for name, value in values.items():
                 if name in here:
                     raise _refused(sign, f"<< brings {name!r} again, which stands above it; write << first")
                 if name not in found:
                     found[name] = value
-                    at = (*path, name)
-                    self.lines.update({p: line for p, line in inner.lines.items() if p[: len(at)] == at})
-
-    def _forget(self, path: Path) -> None:
-        """A field that was merged in is replaced whole, its lines too."""
-        if path in self.lines:
-            for each in [p for p in self.lines if p[: len(path)] == path]:
-                del self.lines[each]
+                    brought[name] = tables[name]
+        return brought
 
     def _key(self, node: Node) -> str:
         if not isinstance(node, ScalarNode):
@@ -203,6 +222,15 @@ class _Values:
 
 def _is_merge(node: Node) -> bool:
     return isinstance(node, ScalarNode) and (node.tag == MERGE or (node.tag == PLAIN and node.value == "<<"))
+
+
+def _by_field(lines: Mapping[Path, int], depth: int) -> dict[str | int, dict[Path, int]]:
+    """The lines of a map that stands `depth` deep, sorted out by its fields."""
+    tables: dict[str | int, dict[Path, int]] = {}
+    for path, line in lines.items():
+        if len(path) > depth:
+            tables.setdefault(path[depth], {})[path] = line
+    return tables
 
 
 def _joined(word: str) -> str:

@@ -32,6 +32,8 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"found undefined alias '(.*)'", r"the alias *\1 has no anchor &\1 above it"),
     (r"expected ',' or '(.)', but got.*", r"a ',' or the closing \1 is missing"),
 )
+_SIGNS = {"while scanning an alias": "*", "while scanning an anchor": "&"}
+"""What PyYAML takes for the sign of a name, where nothing that can be a name follows."""
 _UNFINISHED = ("found unexpected end of stream", "could not find expected ':'")
 
 
@@ -45,16 +47,21 @@ class MalformedError(Exception):
 
 def compose(text: str) -> Node | None:
     """The root node of one document, None if there is nothing in it. Raises MalformedError."""
+    composer: _Composer | None = None
     try:
-        return _Composer(text).get_single_node()
+        composer = _Composer(text)
+        return composer.get_single_node()
     except yaml.MarkedYAMLError as error:
         # What began and did not end is worth more than where the file ended.
         mark = error.context_mark if error.problem in _UNFINISHED else error.problem_mark
         last = text.rstrip().count("\n") + 1
-        raise MalformedError(min(mark.line + 1, last) if mark else 1, _sentence(error.problem or "")) from error
+        raise MalformedError(min(mark.line + 1, last) if mark else 1, _sentence(error)) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise MalformedError(line, f"the character U+{error.character:04X} is not allowed in YAML") from error
+    except (ValueError, OverflowError) as error:  # PyYAML lets int() and chr() of its scanner through
+        line = composer.line + 1 if composer is not None else 1
+        raise MalformedError(line, "a number in an escape or behind %YAML is too large") from error
 
 
 class _Composer(Reader, Scanner, Parser, Composer):
@@ -98,7 +105,11 @@ class _Composer(Reader, Scanner, Parser, Composer):
         """Nothing is resolved by place."""
 
 
-def _sentence(problem: str) -> str:
+def _sentence(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or ""
+    sign = _SIGNS.get(error.context or "")
+    if sign is not None and problem.startswith("expected alphabetic"):
+        return f'{sign} must stand in quotes: "{sign}"'
     for pattern, sentence in _SENTENCES:
         match = re.fullmatch(pattern, problem)
         if match is not None:

@@ -1,6 +1,7 @@
 """Documents, their lines, and sentences for text that is no YAML."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -88,6 +89,14 @@ def test_json_may_be_indented_with_tabs() -> None:
         ("a: &x {b: 1}\nc: {b: 2, <<: *x}", 2, "<< brings 'b' again, which stands above it; write << first"),
         ("a: {<<: 1}", 1, "<< takes a map or a list of maps"),
         ('a: "\\ud83d"', 1, "half a surrogate pair is not a character"),
+        ("a:\n- name: *", 2, '* must stand in quotes: "*"'),
+        ("a: [*, b]", 1, '* must stand in quotes: "*"'),
+        ("a: & b", 1, '& must stand in quotes: "&"'),
+        ('a: !!str "\\ud800x"', 1, "half a surrogate pair is not a character"),
+        ('a: !!binary "\\u00e9"', 1, "!!binary must be base64"),
+        ('x: 1\na: "\\UFFFFFFFF"', 2, "a number in an escape or behind %YAML is too large"),
+        ('a: "\\U00110000"', 1, "a number in an escape or behind %YAML is too large"),
+        (f"%YAML 1.{'9' * 5000}", 1, "a number in an escape or behind %YAML is too large"),
         ("a: 1\nb: \x07", 2, "the character U+0007 is not allowed in YAML"),
     ],
 )
@@ -117,6 +126,38 @@ def test_aliases_cannot_unfold_without_bound() -> None:
     assert "aliases unfold" in refused("a: &a {x: 1}\nb: {<<: [" + ",".join(["*a"] * 60_000) + "]}")[1]
 
 
+def test_aliases_cannot_nest_deeper_than_brackets_could() -> None:
+    chain = "a0: &a0 x\n" + "".join(f"a{n}: &a{n} {'[' * 50}*a{n - 1}{']' * 50}\n" for n in range(1, 41))
+    assert refused(chain) == (2, f"more than {yamlnodes.MAX_DEPTH} levels deep, with its aliases unfolded")
+
+
+def test_the_number_of_values_is_bounded_for_all_documents_of_a_file_together() -> None:
+    part = "---\na: &a [" + "x," * 10_000 + "]\nb: [" + "*a," * 4 + "]\n"
+    first, second = documents.parse((part * 3).encode())
+    assert isinstance(first, Document)
+    assert second == Unreadable(5, "the file has more than 100000 values, with its aliases unfolded")
+
+
+def test_merging_takes_time_in_proportion() -> None:
+    def steps(size: int) -> int:
+        seen = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal seen
+            seen += 1
+
+        fields = ",".join(f"k{number}: 1" for number in range(size))
+        text = f"a: &a {{{fields}}}\nb: {{<<: *a, {fields}}}".encode()
+        sys.setprofile(count)
+        try:
+            documents.parse(text)
+        finally:
+            sys.setprofile(None)
+        return seen
+
+    assert steps(400) < 2.2 * steps(200)
+
+
 def test_binary_is_text_in_the_end_and_must_be_base64() -> None:
     assert scalars.tagged("tag:yaml.org,2002:binary", "aGVs\nbG8=") == "hello"
     with pytest.raises(scalars.ScalarError):
@@ -138,7 +179,21 @@ def test_whatever_json_says_is_read_as_it_says(value: object) -> None:
     assert [each.value for each in found if isinstance(each, Document)] == [{"value": value}]
 
 
+_SIGNS = (
+    "a b 1 *a &a * & - ? : | > [ ] { } , <<: <<:*a !!str !!int !!binary !x % @ ` ~ --- ... # %YAML %TAG 1.1 0x 1e999 "
+    ".inf _ +_ é 😀 \" ' \\ \\ud800 \\udc00 \\UFFFFFFFF \t \n \r \x85 \u2028 \ufeff \x00"
+)
+
+
+@given(st.lists(st.sampled_from([*_SIGNS.split(" "), " ", "\n", "\n  ", ": "]), max_size=30).map("".join))
+def test_no_text_makes_it_fail_and_whatever_it_reads_can_be_written_again(text: str) -> None:
+    for found in documents.parse(text.encode()):
+        assert isinstance(found, (Document, Unreadable))
+        if isinstance(found, Document):
+            json.dumps(found.value, ensure_ascii=False, allow_nan=False).encode()
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_fail(data: bytes) -> None:
     for found in documents.parse(data):
-        assert found is not None
+        assert isinstance(found, (Document, Unreadable))
