@@ -6,7 +6,7 @@ Foreign errors become ours here: pydantic's error list turns into sentences that
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -19,6 +19,9 @@ Path = tuple[str | int, ...]
 
 Key = tuple[str, str, str]
 """What names an object: kind, namespace, name."""
+
+_KEY = "[key]"
+"""Where pydantic stands when it looks at a key of a mapping, behind the key itself."""
 
 _PLAIN_WORD = re.compile(r"[A-Za-z]{0,24}|[0-9.]{1,10}", re.ASCII)
 """A slip of the pen, and not a key that was pasted into the wrong field."""
@@ -72,9 +75,12 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Pa
     """Each of pydantic's errors as the path of the field and our sentence about it."""
     for item in error.errors(include_url=False):
         path: Path = tuple(item["loc"])
-        if item["type"] == "invalid_key":
+        kind = item["type"]
+        if path[-1] == _KEY and kind == "string_type":
+            path, kind = path[:-2], "invalid_key"
+        elif kind == "invalid_key":
             path = path[:-1]
-        yield path, f"{field(path)} {_predicate(item['type'], path, item, model)}".lstrip()
+        yield path, f"{field(path)} {_predicate(kind, path, item, model)}".lstrip()
 
 
 def _predicate(kind: str, path: Path, item: Any, root: type[BaseModel]) -> str:
@@ -85,7 +91,7 @@ def _predicate(kind: str, path: Path, item: Any, root: type[BaseModel]) -> str:
     if kind == HOUSE:
         return str(context["sentence"])
     if kind == "extra_forbidden":
-        return _unknown(str(path[-1]), _model_at(path[:-1], root))
+        return not_known(str(path[-1]), _fields(_model_at(path[:-1], root)))
     if kind == "literal_error":
         return _not_one_of(value, _choices(path, root))
     if kind in ("int_type", "int_from_float", "int_parsing_size"):
@@ -98,6 +104,8 @@ def _predicate(kind: str, path: Path, item: Any, root: type[BaseModel]) -> str:
         )
     if kind == "tuple_type":
         return _instead("a list", value)
+    if kind == "dict_type":
+        return _instead("a mapping of strings", value)
     if kind == "invalid_key":
         return "must have strings as keys; put them in quotes"
     if kind.startswith("datetime"):
@@ -108,8 +116,8 @@ def _predicate(kind: str, path: Path, item: Any, root: type[BaseModel]) -> str:
     return f"is not valid: {item['msg'][0].lower()}{item['msg'][1:]}"
 
 
-def _unknown(name: str, model: type[BaseModel] | None) -> str:
-    known = _fields(model)
+def not_known(name: str, known: Collection[str]) -> str:
+    """The rest of the sentence about a field that is not among these."""
     near = nearest(name, known)
     hint = f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
     return f"is not a known field; {hint}"

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from modelpool_operator.api.meta import API_VERSION, DEFAULT_NAMESPACE, GROUP, ObjectMeta
 from modelpool_operator.api.modelpool import Model, ModelPool
 from modelpool_operator.api.provider import Provider
-from modelpool_operator.problems import Key, Path, Problem, explain, nearest
+from modelpool_operator.problems import Key, Path, Problem, explain, nearest, not_known
+from modelpool_operator.problems import field as path_text
 
 Name = tuple[str, str]
 """Namespace and name."""
@@ -149,6 +150,7 @@ class _Reader:
                     values[str(path[-1])] = value
                 else:
                     faults.append((path, value))
+        faults += _unknown(manifest, _DATA_FIELDS[key[0]])
         self._tell(index, key, faults)
         if key[0] == "Secret":
             self.secrets[key[1:]] = values
@@ -229,6 +231,17 @@ def _entries(manifest: dict[str, Any], part: str, *, coded: bool) -> Iterator[tu
             yield path, value.encode(errors="surrogatepass")
 
 
+def _unknown(manifest: dict[str, Any], known: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
+    """Fields that Kubernetes would drop or refuse, such as stringdata."""
+    for name in manifest:
+        if name not in known:
+            yield (str(name),), f"{path_text((str(name),))} {not_known(str(name), known)}"
+
+
+_DATA_FIELDS = {
+    "Secret": ("apiVersion", "kind", "metadata", "type", "data", "stringData", "immutable"),
+    "ConfigMap": ("apiVersion", "kind", "metadata", "data", "binaryData", "immutable"),
+}
 _PLAIN = {"data": "stringData", "binaryData": "data"}
 
 

@@ -42,7 +42,7 @@ DIFFERENTLY = {
     "headers must not hold the header which carries the key of auth": "headers[0].name must not be",
     "forwardHeaders must not name a header twice; names are compared without case": "forwardHeaders[3]",
     "forwardHeaders must not hold the header which carries the key of auth": "forwardHeaders[0] must not be",
-    "forwardHeaders must hold whole names of headers; there are no patterns": "forwardHeaders[1] must be the whole name",
+    "forwardHeaders must hold whole names of headers; there are no patterns": "forwardHeaders[1] must be the whole",
     'fallback.statuses must not name a status twice; 429 and "429" are the same': "fallback.statuses[2]",
 }
 """Rules that cannot say what is said on disk: they know no index, no number and no part of a value, and begin with

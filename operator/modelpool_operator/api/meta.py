@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
-from modelpool_operator.api.types import ObjectName, Spec, Text
+from modelpool_operator.api.types import AnnotationValue, LabelValue, ObjectName, Spec, Text
 
 GROUP = "modelpool.dev"
 VERSION = "v1alpha1"
@@ -34,6 +34,10 @@ class ObjectMeta(BaseModel):
     name: ObjectName = Field(description="The object's name.")
     namespace: Annotated[Namespace, BeforeValidator(_named)] = Field(
         default=DEFAULT_NAMESPACE, description="Its namespace. Default: default."
+    )
+    labels: dict[str, LabelValue | None] | None = Field(default=None, description="Its labels. Default: none.")
+    annotations: dict[str, AnnotationValue | None] | None = Field(
+        default=None, description="Its annotations. Default: none."
     )
     creation_timestamp: Annotated[datetime, Strict(strict=False), AfterValidator(_in_utc)] | None = Field(
         default=None, alias="creationTimestamp", description="When it was made; the API server writes it."

@@ -202,18 +202,17 @@ class Status:
         }
 
 
-ObjectName = Annotated[
-    str,
-    Text(
-        "a name (lower case letters, digits, - .)",
-        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z",
-        most=63,
-    ),
+_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z"
+"""As Kubernetes names objects (RFC 1123)."""
+
+_LETTERS = "(lower case letters and digits, between them - or a single .)"
+
+ObjectName = Annotated[str, Text(f"a name {_LETTERS}", _SUBDOMAIN, most=63)]
+SecretName = Annotated[str, Text(f"the name of a Secret {_LETTERS}", _SUBDOMAIN, quiet=True)]
+LabelValue = Annotated[
+    str, Text("a label (letters, digits, - _ .)", r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?\Z", least=0, most=63)
 ]
-SecretName = Annotated[
-    str,
-    Text("the name of a Secret (lower case letters, digits, - .)", r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z", quiet=True),
-]
+AnnotationValue = Annotated[str, Text(least=0, most=256 * 1024)]
 SecretKey = Annotated[str, Text("a key of a Secret (letters, digits, - _ .)", r"^[-._a-zA-Z0-9]+\Z", quiet=True)]
 EntryName = Annotated[
     str,

@@ -101,6 +101,8 @@ def _why_unusable(value: str | None, prefix: str) -> str | None:
         return "has characters that no header can carry"
     if not value.strip():
         return "is empty"
+    if value != value.strip(" "):
+        return "begins or ends with a space; only one newline at its end is stripped"
     if _CONTROL.search(value):
         return "has control characters, such as a line break in its middle or a second one at its end"
     if prefix.strip() and value.lower().startswith(prefix.lower()):
