@@ -1,13 +1,15 @@
 """`break` and `mend`, for the Fake providers of a running sidecar, and `fake-provider`, which is one alone."""
 
 import asyncio
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from modelpool_cli import client, documents
+from modelpool_cli import client, documents, printing
 from modelpool_cli.client import UnreachableError
 from modelpool_cli.documents import Unreadable
 from modelpool_cli.exits import NO, OK, WRONG_USE, fail
+from modelpool_cli.printing import Printer
 from modelpool_cli.signals import Signals
 from modelpool_config.models import Fake
 from modelpool_operator import render
@@ -69,23 +71,24 @@ def read_script(path: Path) -> Fake:
 
 
 async def _serve(port: int, script: Fake) -> int:
-    provider = FakeProvider(_NAME, script, on_ended=_tell)
+    say = Printer(sys.stdout).say
+    provider = FakeProvider(_NAME, script, on_ended=lambda attempt: say(_told(attempt)))
     try:
         await provider.start(port=port)
     except OSError as error:
         return fail(f"cannot listen on port {port}: {error.strerror}; take another one with --port")
-    print(f"a fake OpenAI provider answers on {provider.base_url}; any key will do; Ctrl-C ends it", flush=True)
+    say(f"a fake OpenAI provider answers on {provider.base_url}; any key will do; Ctrl-C ends it")
     with Signals() as signals:
         await signals.next()
     await provider.stop()
     return OK
 
 
-def _tell(attempt: FakeAttempt) -> None:
+def _told(attempt: FakeAttempt) -> str:
     asked = f"{attempt.method} {attempt.target}".strip() or "a connection"
     took = (attempt.ended or attempt.started) - attempt.started
     model = attempt.model or "-"
-    print(f"{asked}  model {model}  {attempt.status or '-'} {attempt.outcome}  {took:.2f} s", flush=True)
+    return printing.line(f"{asked}  model {model}  {attempt.status or '-'} {attempt.outcome}  {took:.2f} s")
 
 
 def _post(url: str, done: str) -> int:
@@ -95,5 +98,5 @@ def _post(url: str, done: str) -> int:
         return fail(str(error))
     if reply.status != 200:
         return fail(reply.error, NO)
-    print(done)
+    print(printing.text(done))
     return OK

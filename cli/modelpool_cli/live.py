@@ -3,6 +3,7 @@
 Names and numbers only, as in the record: never a prompt, an answer or a key (B44).
 """
 
+from modelpool_cli import printing
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Record
 
@@ -22,7 +23,7 @@ def line(record: Record) -> str:
         _seconds(record.duration),
     )
     fixed = "  ".join(f"{_short(cell, width):<{width}}" for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
-    return f"{fixed}  {_remark(record)}".rstrip()
+    return printing.line(f"{fixed}  {_remark(record)}".rstrip())
 
 
 def _remark(record: Record) -> str:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from modelpool_cli import client
+from modelpool_cli import client, printing
 from modelpool_cli.client import Address, Streaming, UnreachableError
 from modelpool_cli.exits import NO, OK, fail
 
@@ -28,9 +28,9 @@ def attempt(address: Address, model: str, text: str, *, stream: bool, as_json: b
         print(json.dumps({"status": answer.status, **found, "modelpool": told, "why": why}, indent=2))
     else:
         if found["error"] is not None:
-            print(f"{answer.status}: {found['error']}", file=sys.stderr)
+            print(printing.text(f"{answer.status}: {found['error']}"), file=sys.stderr)
         for line in why:
-            print(f"  {line}", file=sys.stderr)
+            print(f"  {printing.line(line)}", file=sys.stderr)
     return OK if found["error"] is None else NO
 
 
@@ -84,7 +84,7 @@ def _whole(answer: Streaming, *, quiet: bool) -> dict[str, Any]:
     choices = reply.data.get("choices") or [{}]
     text = (choices[0].get("message") or {}).get("content") or ""
     if not quiet:
-        print(text)
+        print(printing.text(text))
     return {"answer": text, "usage": reply.data.get("usage"), "error": None}
 
 
@@ -100,7 +100,7 @@ def _streamed(answer: Streaming, *, quiet: bool) -> dict[str, Any]:
             delta = (choice.get("delta") or {}).get("content") or ""
             parts.append(delta)
             if not quiet:
-                print(delta, end="", flush=True)
+                print(printing.text(delta), end="", flush=True)
     if not quiet:
         print()
     return {"answer": "".join(parts), "usage": usage, "error": error}
@@ -108,7 +108,7 @@ def _streamed(answer: Streaming, *, quiet: bool) -> dict[str, Any]:
 
 def _pool_state(address: Address, name: str | None) -> Mapping[str, Any] | None:
     """How the pool stands, None where it has no admin port to ask: the answer counts more than the reason."""
-    if name is None:
+    if name is None or not address.admin:
         return None
     try:
         state = client.get(f"{address.admin}/-/state").data
