@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelpool_config.models import Config
+from modelpool_cli import printing
+from modelpool_config.models import ClosedPool, Config
 
 MOST = 4
 """So many changes are named, the rest is counted."""
+_HEADERS = ("headers", "responseHeaders")
 
 
 def line(old: Config, new: Config) -> str | None:
@@ -15,19 +17,36 @@ def line(old: Config, new: Config) -> str | None:
     if not found:
         return None
     more = len(found) - MOST
-    return ", ".join(found[:MOST]) + (f" and {more} more" if more > 0 else "")
+    return printing.line(", ".join(found[:MOST])) + (f" and {more} more" if more > 0 else "")
 
 
 def _changes(old: Config, new: Config) -> Iterator[str]:
     before, after = _objects(old), _objects(new)
+    closed_before, closed = _closed(old), _closed(new)
     for title in sorted(before.keys() | after.keys()):
         if title not in after:
             yield f"{title} is gone"
         elif title not in before:
-            yield f"{title} is new"
+            yield f"{title} is new" + (f" and answers 503: {closed[title].message}" if title in closed else "")
+        elif title in closed:
+            if closed_before.get(title) != closed[title]:
+                yield f"{title} answers 503: {closed[title].message}"
+        elif title in closed_before:
+            yield f"{title} serves again"
         else:
-            for field, was, now in _leaves("", before[title], after[title]):
-                yield f"{title}: {field} {_shown(was)} -> {_shown(now)}"
+            yield from dict.fromkeys(_told(title, *leaf) for leaf in _leaves("", before[title], after[title]))
+
+
+def _told(title: str, field: str, was: Any, now: Any) -> str:
+    """One field. A header may hold a key, so its value is never shown."""
+    words = field.split()
+    if words[0] in _HEADERS:
+        return f"{title}: {' '.join(words[:2])} changed"
+    return f"{title}: {field} {_shown(was)} -> {_shown(now)}"
+
+
+def _closed(config: Config) -> dict[str, ClosedPool]:
+    return {f"pool {pool.name}": pool for pool in config.closed}
 
 
 def _objects(config: Config) -> dict[str, Any]:

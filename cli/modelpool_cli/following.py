@@ -23,14 +23,27 @@ class Follower:
 
     async def follow(self, sidecar: Sidecar, first: Namespace) -> None:
         """Look for edits, for ever. `first`: what is in force now."""
-        in_force = first
+        in_force, failure = first, ""
         while True:
             await asyncio.sleep(watching.EVERY_SECONDS)
-            changed = await asyncio.to_thread(self.watch.poll)
-            if isinstance(changed, str):
-                self.say(f"! {changed}; the last good config goes on")
-            elif changed is not None:
-                in_force = await self._take(sidecar, in_force, *changed)
+            try:
+                in_force = await self._look(sidecar, in_force)
+                failure = ""
+            except Exception as error:
+                # Whatever it was: the next edit is looked at all the same.
+                told = f"! this edit could not be taken: {type(error).__name__}: {error}; the last good config goes on"
+                if told != failure:
+                    self.say(told)
+                failure = told
+
+    async def _look(self, sidecar: Sidecar, in_force: Namespace) -> Namespace:
+        """One look. Returns what is in force then."""
+        changed = await asyncio.to_thread(self.watch.poll)
+        if isinstance(changed, str):
+            self.say(f"! {changed}; the last good config goes on")
+        elif changed is not None:
+            return await self._take(sidecar, in_force, *changed)
+        return in_force
 
     async def _take(
         self, sidecar: Sidecar, in_force: Namespace, sources: Sequence[Source], values: Mapping[tuple[str, str], bytes]
@@ -40,17 +53,28 @@ class Follower:
         for told in outcome.problems:
             self.say(f"! {told}")
         new = outcome.of(self.namespace)
-        if outcome.loaded.faults or new is None:
-            # Objects of a file that cannot be read are not gone: nothing of this edit is taken.
+        if outcome.loaded.faults or (new is None and any(not told.about for told in outcome.problems)):
+            # What cannot be read, or does not say what it is, may be any of our objects: nothing of this edit is taken.
             sidecar.invalid()
-            why = "" if outcome.loaded.faults else f"no ModelPool is left in namespace {self.namespace}: "
-            self.say(f"! {why}the last good config goes on")
+            self.say("! the last good config goes on")
             return in_force
+        if new is None:
+            new = _nothing(in_force)
+        try:
+            await sidecar.apply(new.config, new.credentials)
+        except Exception:
+            sidecar.invalid()
+            raise
         self.compiler.keep(outcome)
-        await sidecar.apply(new.config, new.credentials)
         for line in _edit_lines(outcome, in_force, new):
             self.say(line)
         return new
+
+
+def _nothing(in_force: Namespace) -> Namespace:
+    """What is left when the last pool is deleted: deleting is how one stops it (B47a)."""
+    config = in_force.config.model_copy(update={"providers": (), "pools": (), "closed": ()})
+    return Namespace(config, {})
 
 
 def _edit_lines(outcome: Outcome, old: Namespace, new: Namespace) -> list[str]:
@@ -60,5 +84,7 @@ def _edit_lines(outcome: Outcome, old: Namespace, new: Namespace) -> list[str]:
         changed = "new keys"
     if changed is None and not outcome.kept:
         changed = "nothing that runs has changed"
+    if not new.config.pools and not new.config.closed and changed is not None:
+        changed += f"; no ModelPool is left in namespace {new.config.namespace}: requests are answered 404"
     lines = [] if changed is None else [f"* {changed}"]
     return lines + [f"! {each}: its last good form goes on" for each in outcome.kept]
