@@ -1,6 +1,7 @@
 """The `modelpool` command: from words to the function that does it."""
 
 import os
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from modelpool_cli import arguments
 from modelpool_cli.client import Address
+from modelpool_cli.exits import INTERRUPTED
 
 _SEPARATOR = "--"
 
@@ -17,7 +19,7 @@ def main() -> int:
     try:
         return command(sys.argv[1:], os.environ, sys.argv[0])
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough (`modelpool check | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -28,7 +30,10 @@ def command(argv: Sequence[str], env: Mapping[str, str], called: str) -> int:
     """Do what the words say. `called`: argv[0], as hints repeat it."""
     words, program = _cut(argv)
     parser = arguments.parser()
-    options = parser.parse_args(words)
+    options, more = parser.parse_known_args(words)
+    if more:
+        hint = f"; a program stands after {_SEPARATOR}: {_rewritten(words, more)}" if options.command == "run" else ""
+        parser.error(f"there is no option or argument {more[0]}{hint}")
     if program is not None and not program:
         parser.error("a program must stand after --")
     if options.command == "run":
@@ -42,6 +47,12 @@ def _cut(argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str] | None]:
         return argv, None
     at = argv.index(_SEPARATOR)
     return argv[:at], argv[at + 1 :]
+
+
+def _rewritten(words: Sequence[str], more: Sequence[str]) -> str:
+    """`modelpool run -f . -- python`: what was probably meant."""
+    own = words[: words.index(more[0])] if more[0] in words else words
+    return f"modelpool {shlex.join(own)} {_SEPARATOR} {shlex.quote(more[0])} ..."
 
 
 # Each command imports what it needs when it is called: `--help` and `try` need neither the sidecar nor the compiler.

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from modelpool_cli import secrets
+from modelpool_cli import client, printing, secrets
 from modelpool_cli.exits import HELP
 from modelpool_sidecar.settings import DATA_PORT
 from modelpool_sidecar.version import VERSION
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     attempt.add_argument("model", metavar="MODEL", help="a pool's name")
     attempt.add_argument("text", metavar="TEXT", help="what to ask")
     attempt.add_argument("--stream", action="store_true", help="print the answer as it comes")
-    attempt.add_argument("--url", metavar="URL", help="a sidecar elsewhere, like http://127.0.0.1:4891")
+    attempt.add_argument("--url", type=_url, metavar="URL", help="a sidecar elsewhere, like http://127.0.0.1:4891")
     _add_address(attempt)
     _add_json(attempt)
 
@@ -109,7 +109,7 @@ class _Parser(argparse.ArgumentParser):
     """Names what to do when something is wrong."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"modelpool: {message}\ntry: {self.prog} --help\n")
+        self.exit(2, f"modelpool: {printing.text(message)}\ntry: {self.prog} --help\n")
 
 
 def _add(
@@ -148,7 +148,7 @@ def _add_address(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--port", type=_port, default=DATA_PORT, metavar="N", help="the port of modelpool run (default %(default)s)"
     )
-    command.add_argument("--admin", metavar="URL", help="its admin address (default http://127.0.0.1:N+2)")
+    command.add_argument("--admin", type=_url, metavar="URL", help="its admin address (default http://127.0.0.1:N+2)")
 
 
 def _add_json(command: argparse.ArgumentParser) -> None:
@@ -159,6 +159,14 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) <= 65_533:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a port up to 65533, not {text!r}")
+
+
+def _url(text: str) -> str:
+    try:
+        client.parts_of(text)
+    except client.AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _count(text: str) -> int:

@@ -6,20 +6,42 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 TIMEOUT_SECONDS = 660.0
 """Longer than a pool's default `total`: the sidecar's own answer comes first."""
 _ADMIN_OFFSET = 2
+_LAST_PORT = 65_535
 
 
 class UnreachableError(Exception):
     """Nothing answers there, or not as HTTP; the message says what to do."""
 
 
+class AddressError(UnreachableError):
+    """What was given is no address."""
+
+
+def parts_of(url: str) -> SplitResult:
+    """An http address in its parts. Raises AddressError."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # ValueError where it is none
+    except ValueError as error:
+        raise AddressError(_no_address(url)) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise AddressError(_no_address(url))
+    return parts
+
+
+def _no_address(url: str) -> str:
+    return f"{url} is not an address: write it like http://127.0.0.1:4891"
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a sidecar listens: `data` for clients, `admin` for people. No slash at the end."""
+    """Where a sidecar listens: `data` for clients, `admin` for people, empty where it cannot be told. No slash at the
+    end."""
 
     data: str
     admin: str
@@ -31,14 +53,14 @@ class Address:
 
     @classmethod
     def of_url(cls, url: str, admin: str | None = None) -> "Address":
-        """A base URL with or without /v1, as it stands in OPENAI_BASE_URL."""
+        """A base URL with or without /v1, as it stands in OPENAI_BASE_URL. Raises AddressError.
+
+        Without a port it is something in front of a sidecar, whose admin port is not to be reached.
+        """
         data = url.rstrip("/").removesuffix("/v1")
-        try:
-            port = urlsplit(data).port or 0
-        except ValueError as error:
-            raise UnreachableError(f"{url} is not an address: write http://127.0.0.1:4891") from error
-        origin = data.removesuffix(f":{port}")
-        return cls(data, (admin or f"{origin}:{port + _ADMIN_OFFSET}").rstrip("/"))
+        parts = parts_of(data)
+        beside = "" if parts.port is None else _origin_beside(parts, parts.port + _ADMIN_OFFSET)
+        return cls(data, (admin or beside).rstrip("/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +139,9 @@ def _whole(method: str, url: str, body: object, timeout: float) -> Reply:
 def _open(
     method: str, url: str, body: object, timeout: float
 ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-    parts = urlsplit(url)
-    try:
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-    except (ValueError, http.client.InvalidURL) as error:
-        raise UnreachableError(f"{url} is not an address: write http://127.0.0.1:4891") from error
+    parts = parts_of(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
     try:
         data = None if body is None else json.dumps(body).encode()
         path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
@@ -134,6 +153,11 @@ def _open(
     except (OSError, http.client.HTTPException) as error:
         connection.close()
         raise UnreachableError(f"{_origin(url)} does not answer as a sidecar does: {error!r}") from error
+
+
+def _origin_beside(parts: SplitResult, port: int) -> str:
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{port}" if port <= _LAST_PORT else ""
 
 
 def _origin(url: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelpool_cli import program
+
 _LISTEN = "0A"
 
 
@@ -57,9 +59,9 @@ def _link(path: Path) -> str:
 
 
 def _command(process: Path) -> str:
-    """The program and its first words; options may hold what is not ours to print, so no more than that."""
+    """What the program is called; its options may hold what is not ours to print."""
     try:
         words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return "unknown"
-    return " ".join(word for word in words[:3] if word)[:80] or "unknown"
+    return program.title(words)[:80] or "unknown"

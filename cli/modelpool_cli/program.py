@@ -5,7 +5,10 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
+KILL_WITHIN_SECONDS = 1.0
+"""Two interrupts so close together mean: end at once."""
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 
@@ -21,6 +24,46 @@ class ProgramError(Exception):
 def environment(env: Mapping[str, str], base_url: str) -> dict[str, str]:
     """Its variables: the base URL is ours, and a key stands there because the SDK insists on one."""
     return {**env, "OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": env.get("OPENAI_API_KEY") or "unused"}
+
+
+def title(argv: Sequence[str]) -> str:
+    """`python app.py`, `python -m app`, `node`: what it is called, without the words that may hold a key."""
+    first = argv[0].split(" ")[0] if argv else ""
+    name = PurePath(first.rstrip(":")).name
+    if not name.startswith("python"):
+        return name
+    words = iter(argv[1:])
+    for word in words:
+        if word == "-m":
+            return f"{name} -m {next(words, '')}".rstrip()
+        if word in ("-c", "-"):
+            break
+        if word in ("-W", "-X"):
+            next(words, None)
+        elif not word.startswith("-"):
+            return f"{name} {PurePath(word).name}".rstrip()
+    return name
+
+
+class Interrupts:
+    """What the program is sent when we hear a signal.
+
+    A terminal sends Ctrl-C to the program as well as to us: how many of them it takes is its own matter, an
+    interpreter's prompt takes any number. Without a terminal they are handed on, and two close together kill.
+    """
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def decide(self, number: int, now: float, *, foreground: bool) -> int | None:
+        """The signal to send, None for none. `foreground`: whether the terminal has sent it already."""
+        if number != signal.SIGINT:
+            return number
+        if foreground:
+            return None
+        close = self._last is not None and now - self._last <= KILL_WITHIN_SECONDS
+        self._last = now
+        return signal.SIGKILL if close else number
 
 
 class Program:
@@ -44,19 +87,13 @@ class Program:
         code = await self._process.wait()
         return code if code >= 0 else 128 - code
 
-    def pass_on(self, number: int) -> None:
-        """Hand a signal on. A Ctrl-C in our terminal has reached it already."""
-        if number == signal.SIGINT and _in_foreground():
-            return
-        self.send(number)
-
     def send(self, number: int) -> None:
         """Send a signal, if it still runs."""
         if self._process.returncode is None:
             self._process.send_signal(number)
 
 
-def _in_foreground() -> bool:
+def in_foreground() -> bool:
     """Whether the terminal sends its signals to our whole process group."""
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()

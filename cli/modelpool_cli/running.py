@@ -9,7 +9,6 @@ import errno
 import importlib.util
 import logging
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Mapping
@@ -23,6 +22,7 @@ from modelpool_cli import (
     live,
     manifests,
     portholder,
+    printing,
     program,
     secrets,
     watching,
@@ -32,7 +32,8 @@ from modelpool_cli.exits import NO, OK, WRONG_USE, fail
 from modelpool_cli.following import Follower
 from modelpool_cli.hints import Start
 from modelpool_cli.manifests import NoManifestsError
-from modelpool_cli.program import Program, ProgramError
+from modelpool_cli.printing import Printer
+from modelpool_cli.program import Interrupts, Program, ProgramError
 from modelpool_cli.secrets import Given, SecretError
 from modelpool_cli.signals import Signals
 from modelpool_cli.watching import Watch
@@ -75,7 +76,7 @@ def run(options: RunOptions, env: Mapping[str, str]) -> int:
     except (NoManifestsError, SecretError, NamespaceError) as error:
         return fail(str(error), WRONG_USE)
     for told in (*outcome.skipped, *outcome.problems):
-        print(told, file=sys.stderr)
+        print(printing.text(str(told)), file=sys.stderr)
     start = outcome.of(namespace)
     if start is None or not start.config.pools:
         what = "no pool can serve" if start is not None and start.config.closed else "there is no ModelPool"
@@ -97,10 +98,10 @@ class _Run:
         pool_file: str | None,
     ) -> None:
         self._options, self._env, self._pool_file = options, env, pool_file
-        self._follower = Follower(watch, compiler, namespace, self._say)
         self._make = env.get(STARTED_BY) == "make"
         # A program's own output stays its own.
-        self._out = sys.stderr if options.program else sys.stdout
+        self._say = Printer(sys.stderr if options.program else sys.stdout).say
+        self._follower = Follower(watch, compiler, namespace, self._say)
 
     async def serve(self, first: Namespace) -> int:
         """Start, follow, drain, stop."""
@@ -147,7 +148,7 @@ class _Run:
 
     async def _run_program(self, sidecar: Sidecar, signals: Signals) -> int:
         base_url = f"http://127.0.0.1:{sidecar.data_port}/v1"
-        self._say(f"modelpool answers on {base_url}; running {shlex.join(self._options.program)}")
+        self._say(f"modelpool answers on {base_url}; running {program.title(self._options.program)}")
         try:
             running = await Program.start(self._options.program, program.environment(self._env, base_url))
         except ProgramError as error:
@@ -169,9 +170,6 @@ class _Run:
 
     def _tell_request(self, record: Record) -> None:
         self._say(live.line(record))
-
-    def _say(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
 
     def _hints(self, sidecar: Sidecar, first: Namespace) -> list[str]:
         start = Start(
@@ -199,15 +197,12 @@ class _Run:
 
 
 async def _pass_on(running: Program, signals: Signals) -> None:
-    """Hand signals on to the program; the second Ctrl-C kills it."""
-    interrupts = 0
+    """Hand signals on to the program, for as long as it runs."""
+    now, interrupts = asyncio.get_running_loop().time, Interrupts()
     while True:
-        number = await signals.next()
-        interrupts += number == signal.SIGINT
-        if interrupts > 1:
-            running.send(signal.SIGKILL)
-        else:
-            running.pass_on(number)
+        sent = interrupts.decide(await signals.next(), now(), foreground=program.in_foreground())
+        if sent is not None:
+            running.send(sent)
 
 
 async def _first(*waiting: Awaitable[object]) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shlex
+import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,14 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from modelpool_cli import arguments, asking, changes, client, environment, faking, hints, live, portholder, trying
+from modelpool_cli import (
+    arguments,
+    asking,
+    changes,
+    client,
+    environment,
+    faking,
+    hints,
+    live,
+    portholder,
+    program,
+    trying,
+)
 from modelpool_cli.__main__ import command
 from modelpool_cli.client import Address, UnreachableError
 from modelpool_cli.compiling import Compiler
 from modelpool_cli.hints import Start
 from modelpool_cli.manifests import NoManifestsError, Source, read_files
+from modelpool_cli.program import Interrupts
 from modelpool_cli.watching import Watch
-from modelpool_config.models import Config
+from modelpool_config.models import ClosedPool, Config, Header
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import AttemptRecord, Record, Usage
 
@@ -92,6 +106,45 @@ def test_an_edit_is_told_in_a_line() -> None:
     assert renamed == "pool chat is gone, pool talk is new"
 
 
+def provider(name: str, old: Config, **more: object) -> Config:
+    changed = [each.model_copy(update=more) if each.name == name else each for each in old.providers]
+    return old.model_copy(update={"providers": tuple(changed)})
+
+
+def test_a_header_of_an_edit_is_named_and_its_value_is_never_shown() -> None:
+    without = quickstart()
+    old = provider("primary", without, headers=(Header(name="x-key", value="sk-first"),))
+    new = provider("primary", without, headers=(Header(name="x-key", value="sk-second"),))
+    assert changes.line(old, new) == "provider primary: headers x-key changed"
+    assert changes.line(without, new) == "provider primary: headers changed"
+    moved = provider("primary", without, headers=(Header(name="x-key", credential="a.b"),))
+    assert changes.line(old, moved) == "provider primary: headers x-key changed"
+    assert (
+        changes.line(
+            provider(
+                "primary", without, response_headers=(Header(name="a", value="sk-1"), Header(name="b", value="1"))
+            ),
+            provider(
+                "primary", without, response_headers=(Header(name="a", value="sk-2"), Header(name="b", value="1"))
+            ),
+        )
+        == "provider primary: responseHeaders a changed"
+    )
+
+
+def test_a_pool_that_closes_or_opens_is_told_by_why_it_answers_503() -> None:
+    served = quickstart()
+    closed = ClosedPool(name="chat", models=("chat",), code="no_target", message="no target can be\x1b[2J resolved")
+    shut = served.model_copy(update={"pools": (), "closed": (closed,)})
+    nothing = served.model_copy(update={"pools": ()})
+    why = "answers 503: no target can be\\x1b[2J resolved"
+    assert changes.line(served, shut) == f"pool chat {why}"
+    assert changes.line(shut, shut) is None
+    assert changes.line(shut, served) == "pool chat serves again"
+    assert changes.line(nothing, shut) == f"pool chat is new and {why}"
+    assert changes.line(shut, nothing) == "pool chat is gone"
+
+
 def start(**more: object) -> Start:
     base: dict[str, object] = {"make": False, "command": "bin/modelpool", "port": 4891, "python": "bin/python"}
     return Start(**{**base, **more})  # type: ignore[arg-type]
@@ -157,6 +210,45 @@ def test_the_holder_of_a_port_is_found_and_nobody_where_there_is_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["/usr/bin/node", "server.js", "--token=sk-1"], "node"),
+        (["python", "app.py", "sk-1"], "python app.py"),
+        (["/x/.venv/bin/python3.12", "-X", "dev", "-u", "/x/.venv/bin/uvicorn", "--key", "sk-1"], "python3.12 uvicorn"),
+        (["python3", "-m", "vllm.server", "--api-key", "sk-1"], "python3 -m vllm.server"),
+        (["python3", "-c", "key = 'sk-1'"], "python3"),
+        (["python3"], "python3"),
+        (["nginx: master process /usr/sbin/nginx -g sk-1"], "nginx"),
+        ([""], ""),
+        ([], ""),
+    ],
+)
+def test_a_program_is_named_without_the_words_that_may_hold_a_key(words: list[str], shown: str) -> None:
+    assert program.title(words) == shown
+
+
+def test_a_holder_is_named_without_its_options(tmp_path: Path) -> None:
+    net, fds = tmp_path / "net", tmp_path / "7" / "fd"
+    net.mkdir()
+    fds.mkdir(parents=True)
+    (net / "tcp").write_text("head\n 0: 0100007F:1F90 00000000:0000 0A 0:0 00:0 0 0 0 4242 1\n")
+    (fds / "3").symlink_to("socket:[4242]")
+    (tmp_path / "7" / "cmdline").write_bytes(b"/bin/serve\0--api-key\0sk-1\0")
+    assert str(portholder.find(0x1F90, tmp_path)) == "process 7 (serve)"
+    (tmp_path / "7" / "cmdline").write_bytes(b"")
+    assert str(portholder.find(0x1F90, tmp_path)) == "process 7 (unknown)"
+
+
+def test_only_two_interrupts_within_a_second_kill_and_none_in_a_terminal() -> None:
+    interrupts = Interrupts()
+    apart = [interrupts.decide(signal.SIGINT, now, foreground=False) for now in (0.0, 1.5, 4.0, 4.9)]
+    assert apart == [signal.SIGINT, signal.SIGINT, signal.SIGINT, signal.SIGKILL]
+    assert interrupts.decide(signal.SIGTERM, 4.9, foreground=True) == signal.SIGTERM
+    prompt = Interrupts()
+    assert [prompt.decide(signal.SIGINT, now, foreground=True) for now in (0.0, 0.1, 0.2)] == [None, None, None]
+
+
+@pytest.mark.parametrize(
     ("base_url", "taken"),
     [
         (None, None),
@@ -205,6 +297,26 @@ def test_wrong_use_ends_with_2_and_the_way_to_the_help(words: list[str], capsys:
     assert "--help" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--url", "--admin"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "localhost:8891", "ftp://x", "http://"])
+def test_an_address_that_is_none_is_said_so_and_ends_with_2(
+    option: str, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command(["try", "chat", "hi", option, url], {}, "modelpool")
+    assert ended.value.code == 2
+    assert f"{url} is not an address: write it like http://127.0.0.1:4891" in capsys.readouterr().err
+
+
+def test_a_program_without_the_dashes_is_told_where_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command(["run", "-f", ".", "python", "app.py", "sk-1"], {}, "modelpool")
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "a program stands after --: modelpool run -f . -- python ..." in told
+    assert "sk-1" not in told
+
+
 def test_a_tally_is_a_line_while_it_runs_and_bars_at_the_end() -> None:
     tally = {"primary": 9, "backup": 1}
     assert asking.short(tally, 60) == "10/60  backup 1  primary 9"
@@ -228,6 +340,11 @@ def test_an_address_is_taken_with_and_without_v1() -> None:
     assert Address.of_port(4891) == Address("http://127.0.0.1:4891", "http://127.0.0.1:4893")
     with pytest.raises(UnreachableError, match="is not an address"):
         Address.of_url("http://localhost:port")
+    assert Address.of_url("http://[::1]:5000/v1").admin == "http://[::1]:5002"
+    assert Address.of_url("https://llm.example/v1") == Address("https://llm.example", "")
+    assert Address.of_url("https://llm.example/v1", "http://127.0.0.1:1/") == Address(
+        "https://llm.example", "http://127.0.0.1:1"
+    )
     with pytest.raises(UnreachableError, match="is not an address"):
         client.get("http://localhost:port/x")
 

@@ -1,15 +1,17 @@
 """`modelpool run` as a person uses it: a process, real sockets, files that change."""
 
+import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cli_process import ROOT, Running, admin, chat, modelpool
+from cli_process import ROOT, Running, admin, chat, clean_env, modelpool
 from modelpool_cli.freeports import free_port
 
 POOL = """\
@@ -82,14 +84,14 @@ def test_a_broken_edit_is_told_with_its_line_and_the_last_good_config_goes_on(ru
     running.until(r"^! the last good config goes on$")
     assert chat(port)[0] == 200
     (folder / "pool.yaml").unlink()
-    running.until(r"^! no ModelPool is left in namespace default: the last good config goes on$")
-    assert chat(port)[0] == 200
+    running.until(r"^\* .*pool chat is gone.*; no ModelPool is left in namespace default: requests are answered 404$")
+    assert (chat(port)[0], chat(port)[2]["error"]["code"]) == (404, "model_not_found")
     (folder / "providers.yaml").unlink()
     running.until(r"^! the folder .* holds no file")
-    assert chat(port)[0] == 200
     (folder / "providers.yaml").write_text(PROVIDERS)
     (folder / "pool.yaml").write_text(POOL.replace("weight: 1", "weight: 3"))
-    running.until(r"^\* pool chat: one weight 1 -> 3$")
+    running.until(r"^\* pool chat is new")
+    assert chat(port)[0] == 200
 
 
 def test_break_ask_try_and_mend_work_on_what_runs(running: Running) -> None:
@@ -159,6 +161,56 @@ def test_the_first_ctrl_c_gives_requests_a_second_and_the_second_ends_at_once(fo
                 assert run.ended() == 0
 
 
+def test_ask_is_interrupted_at_once_while_its_requests_hang(folder: Path) -> None:
+    (folder / "providers.yaml").write_text(PROVIDERS.replace("{dialect: Fake}", SLOW))
+    with Running("run", "-f", str(folder), "--port", "0") as run:
+        port = run.port()
+        with Running("ask", "chat", "--count", "3", "--rate", "50", "--port", str(port)) as asking:
+            while admin(port, "state")["pools"][0]["inFlight"] != 3:
+                pass
+            asking.signal(signal.SIGINT)
+            asking.until(r"^  ended after 0 answers of 3$")
+            assert asking.ended() == 130
+
+
+def test_what_nohup_ignores_ends_nothing(folder: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it, as it does from nohup
+    try:
+        run = Running("run", "-f", str(folder), "--port", "0")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with run:
+        port = run.port()
+        run.until(r"^pool +target")
+        run.signal(signal.SIGHUP)
+        assert chat(port)[0] == 200
+        run.until(r"^chat +one")
+        run.signal(signal.SIGTERM)
+        assert run.ended() == 0
+
+
+def test_a_reader_that_has_left_ends_nothing_and_leaves_no_trace(folder: Path) -> None:
+    reader, writer = os.pipe()
+    with (
+        (folder.parent / "errors").open("wb") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", "modelpool_cli", "run", "-f", str(folder), "--port", "0"],
+            env=clean_env(),
+            cwd=ROOT,
+            stdout=writer,
+            stderr=errors,
+        ) as run,
+    ):
+        os.close(writer)
+        with os.fdopen(reader, "r") as lines:
+            found = re.search(r"127\.0\.0\.1:(\d+)/v1", lines.readline())
+            assert found is not None
+        assert [chat(int(found[1]))[0] for _ in range(3)] == [200, 200, 200]
+        run.terminate()
+        assert run.wait(20) == 0
+    assert (folder.parent / "errors").read_text() == ""
+
+
 def test_sigterm_ends_it_clean(running: Running) -> None:
     running.port()
     running.until(r"^pool +target")
@@ -171,7 +223,7 @@ def test_a_program_gets_our_address_and_its_code_is_ours(folder: Path) -> None:
     ended = modelpool("run", "-f", str(folder), "--port", "0", "--", sys.executable, "-c", code)
     assert ended.returncode == 7
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1 unused\n", ended.stdout)
-    assert "answers on" in ended.stderr
+    assert re.search(r"answers on http://[^ ]+; running python[\d.]*$", ended.stderr, re.MULTILINE)
 
 
 def test_a_program_that_is_ended_by_a_signal_gives_128_and_more(folder: Path) -> None:
