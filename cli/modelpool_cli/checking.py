@@ -17,7 +17,7 @@ def check(
 ) -> int:
     """Print what the operator would say about these manifests. 0: nothing is wrong, 1: something is."""
     try:
-        sources = manifests.read_files(paths)
+        sources = manifests.read_files(paths, getattr(sys.stdin, "buffer", None))
         outcome = Compiler(namespace).compile(sources, secrets.read(given, env))
         if namespace is not None:
             outcome.choose(namespace)
@@ -58,7 +58,7 @@ def counted(number: int, noun: str) -> str:
 
 def _is_in(problem: Told, namespace: str | None) -> bool:
     """A problem without an object concerns everybody."""
-    return namespace is None or not problem.about or problem.about.split(" ")[1].startswith(f"{namespace}/")
+    return namespace is None or problem.namespace in ("", namespace)
 
 
 def _as_data(outcome: Outcome, problems: Sequence[Told], namespace: str | None) -> dict[str, object]:

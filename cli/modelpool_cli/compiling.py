@@ -5,18 +5,25 @@ what outlives an edit: the last accepted form of each object, which stays in for
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from modelpool_cli import manifests
-from modelpool_cli.manifests import Loaded, Place, Source
+from modelpool_cli import advice, environment, manifests
+from modelpool_cli.advice import Advice
+from modelpool_cli.manifests import Loaded, Manifest, Place, Source
 from modelpool_operator import resources
-from modelpool_operator.api.meta import DEFAULT_NAMESPACE
+from modelpool_operator.api.meta import API_VERSION, DEFAULT_NAMESPACE
 from modelpool_operator.desired import Accepted, Desired, Form, Namespace, desired
 from modelpool_operator.problems import Problem
 from modelpool_operator.resources import Observed
 
+_LEADS_NOWHERE = ("ProviderNotFound", "SecretNotFound")
+"""What is missing may stand in a file that could not be read."""
+
 SecretValues = Mapping[tuple[str, str], bytes]
 """Values from outside the manifests, by the Secret's name and key."""
+
+
+_READ = {**dict.fromkeys(resources.KINDS, API_VERSION), "Secret": "v1", "ConfigMap": "v1"}
 
 
 class NamespaceError(Exception):
@@ -25,12 +32,16 @@ class NamespaceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One thing wrong, where it stands, and the object where there is one. `about`: `Kind namespace/name`."""
+    """One thing wrong, where it stands, and the object where there is one. `about`: `Kind namespace/name`.
+
+    `namespace` is empty where there is no object: that concerns everybody.
+    """
 
     place: Place
     field: str
     message: str
     about: str = ""
+    namespace: str = ""
     blocks: bool = True
     """Whether the object was refused; otherwise a reference of it is missing."""
 
@@ -90,10 +101,12 @@ class Compiler:
         values = [manifest.value for manifest in loaded.manifests]
         observed = resources.observe(values, secrets=self._placed(secrets or {}, values))
         result = desired(observed, last_good=self._accepted, copied=self._copied)
+        result = replace(result, namespaces=advice.of_disk(result.namespaces))
         kept = tuple(
             f"{kind} {name}" for (kind, _, name), verdict in result.verdicts.items() if verdict.form is Form.LAST_GOOD
         )
-        return Outcome(observed, result, loaded, _problems(loaded, result), _skipped(loaded, observed.skipped), kept)
+        problems = _problems(result, Advice(observed, loaded, (secrets or {}).keys()))
+        return Outcome(observed, result, loaded, problems, _skipped(loaded, observed.skipped), kept)
 
     def keep(self, outcome: Outcome) -> None:
         """This is in force now: what later edits fall back to."""
@@ -112,30 +125,32 @@ class Compiler:
         return placed
 
 
-def _problems(loaded: Loaded, result: Desired) -> tuple[Told, ...]:
-    told = [Told(fault.place, "", fault.message) for fault in loaded.faults]
-    told += [_told(problem, loaded) for problem in result.problems]
+def _problems(result: Desired, helps: Advice) -> tuple[Told, ...]:
+    faults = helps.loaded.faults
+    told = [Told(fault.place, "", fault.message) for fault in faults]
+    told += [_told(each, helps) for each in result.problems if not (faults and each.reason in _LEADS_NOWHERE)]
     return tuple(sorted(dict.fromkeys(told), key=lambda each: each.place))
 
 
-def _told(problem: Problem, loaded: Loaded) -> Told:
+def _told(problem: Problem, helps: Advice) -> Told:
     about = f"{problem.kind} {problem.namespace}/{problem.name}" if problem.name else ""
-    place = Place("", 0) if problem.document is None else loaded.manifests[problem.document].place(problem.path)
-    return Told(place, problem.field, _without_cluster(problem), about, problem.condition == "Accepted")
-
-
-def _without_cluster(problem: Problem) -> str:
-    """The sentence, with what helps on disk in place of the kubectl line that helps in a cluster."""
-    sentence, kubectl, _ = problem.message.partition("; kubectl ")
-    if not kubectl:
-        return problem.message
-    if problem.reason in ("SecretNotFound", "InvalidCredential"):
-        return f"{sentence}; put a Secret beside it, or pass --secret NAME/KEY=env:VARIABLE"
-    return sentence
+    manifest = None if problem.document is None else helps.loaded.manifests[problem.document]
+    place = Place("", 0) if manifest is None else manifest.place(problem.path)
+    message = helps.sentence(problem)
+    if place.file == environment.SOURCE:
+        place, message = environment.told(problem.field, message)
+    namespace = problem.namespace if about else ""
+    return Told(place, problem.field, message, about, namespace, problem.condition == "Accepted")
 
 
 def _skipped(loaded: Loaded, indexes: Sequence[int]) -> tuple[Told, ...]:
-    there = [loaded.manifests[index] for index in indexes]
-    return tuple(
-        Told(each.place(("kind",)), "kind", f"{each.title} is skipped: no kind that is read here") for each in there
-    )
+    return tuple(_skip(loaded.manifests[index]) for index in indexes)
+
+
+def _skip(manifest: Manifest) -> Told:
+    kind, given = (manifest.value.get(name) for name in ("kind", "apiVersion"))
+    ours = _READ.get(kind) if isinstance(kind, str) else None
+    if ours is None:
+        return Told(manifest.place(("kind",)), "kind", f"{manifest.title} is skipped: no kind that is read here")
+    why = f"its apiVersion is {given}, and {ours} is read here"
+    return Told(manifest.place(("apiVersion",)), "apiVersion", f"{manifest.title} is skipped: {why}")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from modelpool_cli.manifests import Source
+from modelpool_cli.manifests import Place, Source
 
 API_KEY = "OPENAI_API_KEY"
 BASE_URL = "OPENAI_BASE_URL"
@@ -41,6 +41,14 @@ def secrets(env: Mapping[str, str]) -> dict[tuple[str, str], bytes]:
     """The key that the Provider refers to."""
     value = env.get(API_KEY)
     return {(NAME, KEY): value.encode("utf-8", "surrogateescape")} if value else {}
+
+
+def told(field: str, message: str) -> tuple[Place, str]:
+    """A problem of these manifests as one of the variable that it comes from, and what would be right."""
+    if field.startswith("auth"):
+        why = message.partition(", whose value ")[2].partition(";")[0] or "is no key"
+        return Place(API_KEY, 0), f"its value {why}; set it to the key alone, in one line of ASCII"
+    return Place(BASE_URL, 0), message.removeprefix("baseURL ")
 
 
 def upstream(env: Mapping[str, str], own_port: int) -> str | None:

@@ -7,13 +7,14 @@ values by number and answers with problems that carry the number, and here the n
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from modelpool_cli import documents
 from modelpool_cli.documents import Lines, Unreadable
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILES = 1000
+STDIN = Path("-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A line of a file."""
+    """A line of a file; line 0 is the whole of it."""
 
     file: str
     line: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,18 @@ class NoManifestsError(Exception):
     """A path that was given leads to nothing that can be read; the message is a sentence."""
 
 
-def read_files(paths: Iterable[Path]) -> list[Source]:
-    """The files of each path: itself, or the YAML and JSON files of a folder, sorted; folders in it are not entered."""
+def read_files(paths: Iterable[Path], stdin: BinaryIO | None = None) -> list[Source]:
+    """The files of each path: itself, or the YAML and JSON files of a folder, sorted; folders in it are not entered.
+
+    `stdin` is what `-` means; without it that is refused, because it cannot be read again when something changes.
+    """
     sources: list[Source] = []
     for path in paths:
+        if path == STDIN:
+            if stdin is None:
+                raise NoManifestsError("standard input cannot be read again and again: name a file or a folder")
+            sources.append(Source("standard input", stdin.read(documents.MAX_FILE_BYTES + 1)))
+            continue
         try:
             sources += [Source(str(file), _read(file)) for file in _files_of(path)]
         except OSError as error:

@@ -96,6 +96,9 @@ class _Reader:
         key = _key(manifest)
         if api_version == "v1" and kind in ("Secret", "ConfigMap"):
             self._read_data(index, key, manifest)
+        elif kind == "Secret" and not _is_foreign(api_version):
+            self._tell(index, key, [(("apiVersion",), _wrong_version("v1", api_version))])
+            self._read_data(index, key, manifest)
         elif _is_ours(api_version, kind):
             self._read_resource(index, key, manifest)
         else:
@@ -110,9 +113,8 @@ class _Reader:
             self._tell(index, key, [(("kind",), f"kind must be one of {', '.join(KINDS)}, {found}")])
             return
         if manifest.get("apiVersion") != API_VERSION:
-            given = manifest.get("apiVersion")
-            found = f'not "{given}"' if isinstance(given, str) else "and is missing"
-            problems = self._tell(index, key, [(("apiVersion",), f"apiVersion must be {API_VERSION}, {found}")])
+            sentence = _wrong_version(API_VERSION, manifest.get("apiVersion"))
+            problems = self._tell(index, key, [(("apiVersion",), sentence)])
         elif key in self.documents:
             self._tell(index, key, [(("metadata", "name"), _twice(key))])
             return
@@ -164,7 +166,18 @@ class _Reader:
 def _is_ours(api_version: object, kind: object) -> bool:
     """Whether it is meant for us: by its group, or by its kind where the group is missing or nobody else's."""
     group = api_version.partition("/")[0] if isinstance(api_version, str) else ""
-    return group == GROUP or kind == "ModelPool" or (kind == "Provider" and api_version is None)
+    return group == GROUP or kind == "ModelPool" or (kind == "Provider" and not _is_foreign(api_version))
+
+
+def _is_foreign(api_version: object) -> bool:
+    """Whether it names a group of somebody else: a domain, and not a slip of the pen in ours."""
+    group, slash, _ = api_version.partition("/") if isinstance(api_version, str) else ("", "", "")
+    return bool(slash) and "." in group and nearest(group, (GROUP,)) is None
+
+
+def _wrong_version(wanted: str, given: object) -> str:
+    found = f'not "{given}"' if isinstance(given, str) else "and is missing"
+    return f"apiVersion must be {wanted}, {found}"
 
 
 def _key(manifest: dict[str, Any]) -> Key:

@@ -1,11 +1,14 @@
 """`modelpool check`: golden outputs, exit codes, and what is no problem."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
 from modelpool_cli.__main__ import command
+from modelpool_cli.compiling import Compiler
+from modelpool_cli.manifests import NoManifestsError, Source, read_files
 from modelpool_cli.secrets import SecretError, parse, read
 
 BAD = """\
@@ -48,6 +51,29 @@ items:
     - {name: one, providerRef: {name: one}, model: m}
     - {name: two, providerRef: {name: tow}, model: m}
 """
+PROVIDER = """\
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata: {name: openai}
+spec:
+  dialect: OpenAI
+  auth: {type: APIKey, apiKey: {secretRef: {name: openai, key: api-key}}}
+"""
+SECRET = """\
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: openai}
+"""
+POOL = """\
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: chat}
+spec:
+  targets:
+  - {name: one, providerRef: {name: openai}, model: m}
+"""
 
 
 def check(*words: str) -> int:
@@ -80,6 +106,15 @@ def test_one_namespace_can_be_judged_alone(tmp_path: Path, capsys: pytest.Captur
     assert "nothing is in namespace nowhere; there is default, team" in capsys.readouterr().err
 
 
+def test_a_kind_that_is_misspelt_is_a_problem_of_its_namespace_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "apiVersion: modelpool.dev/v1alpha1\nkind: Model Pool\nmetadata: {name: chat}\n---\n"
+    (tmp_path / "a.yaml").write_text(text + PROVIDER)
+    assert check("-f", str(tmp_path), "--namespace", "default") == 1
+    assert 'not "Model Pool"; did you mean ModelPool?' in capsys.readouterr().out
+
+
 def test_items_of_a_list_know_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "list.yaml").write_text(LIST)
     assert check("-f", str(tmp_path), "-o", "json") == 1
@@ -104,7 +139,96 @@ def test_what_is_good_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) ->
 def test_a_secret_that_is_not_there_is_told_with_what_helps_on_disk(capsys: pytest.CaptureFixture[str]) -> None:
     examples = Path(__file__).parents[2] / "examples"
     assert check("-f", str(examples / "openai")) == 1
-    assert "pass --secret NAME/KEY=env:VARIABLE" in capsys.readouterr().out
+    assert "pass --secret openai/api-key=env:VARIABLE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("part", "helps"),
+    [
+        (
+            "data: {api-key: sk-abcde}",
+            "what stands under data, {}:11, is taken as base64: plain text belongs in stringData",
+        ),
+        ("stringData: {api-key: sk-é}", "correct it at {}:11"),
+        ("data: {api-key: IA==}", "correct it at {}:11"),
+    ],
+)
+def test_a_key_that_cannot_be_sent_is_told_with_where_to_correct_it(
+    part: str, helps: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(PROVIDER + SECRET + part.replace("sk-abcde", "/////w==") + "\n")
+    assert check("-f", str(file)) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(f"; {helps.format(file)}")
+
+
+def test_a_key_from_elsewhere_that_cannot_be_sent_is_told_by_its_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.yaml").write_text(PROVIDER)
+    words = ["check", "-f", str(tmp_path), "--secret", "openai/api-key=env:KEY"]
+    assert command(words, {"KEY": "Bearer sk-1"}, "modelpool") == 1
+    assert capsys.readouterr().out.endswith("; --secret openai/api-key must name the key itself\n")
+
+
+def test_a_pool_without_a_key_refuses_on_disk_without_a_word_of_kubectl() -> None:
+    blank = SECRET + "stringData: {api-key: ' '}\n"
+    nobody = PROVIDER.replace("{name: openai}", "{name: else}")
+    for text, missing in ((PROVIDER, True), (PROVIDER + blank, False), (nobody, False)):
+        namespace = Compiler().compile([Source("a.yaml", (text + POOL).encode())]).of("default")
+        assert namespace is not None
+        (closed,) = namespace.config.closed
+        assert "kubectl" not in closed.message
+        assert ("--secret openai/api-key=env:VARIABLE" in closed.message) == missing
+
+
+def test_a_target_without_a_key_is_left_out_without_a_word_of_kubectl() -> None:
+    fake = "---\napiVersion: modelpool.dev/v1alpha1\nkind: Provider\nmetadata: {name: f}\nspec: {dialect: Fake}\n"
+    text = PROVIDER + fake + POOL + "  - {name: two, providerRef: {name: f}, model: m}\n"
+    namespace = Compiler().compile([Source("a.yaml", text.encode())]).of("default")
+    assert namespace is not None
+    (entry,) = namespace.config.pools[0].unresolved
+    assert entry.message.endswith("pass --secret openai/api-key=env:VARIABLE")
+
+
+def test_what_leads_nowhere_is_not_told_while_a_file_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.yaml").write_text(PROVIDER + POOL.replace("name: openai", "name: other"))
+    (tmp_path / "b.yaml").write_text("a: [")
+    assert check("-f", str(tmp_path)) == 1
+    assert capsys.readouterr().out == f"{tmp_path}/b.yaml:1: a quote or bracket is not closed\n"
+
+
+def test_what_stands_twice_is_told_with_the_line_of_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(f"{PROVIDER}---\n{PROVIDER}")
+    assert check("-f", str(file), "--secret", "openai/api-key=file:" + str(file)) == 1
+    assert f"stands twice in namespace default; the first one, {file}:3, holds\n" in capsys.readouterr().out
+
+
+def test_a_slip_in_the_version_is_a_problem_and_somebody_elses_kind_is_skipped_by_its_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.yaml").write_text(PROVIDER.replace("modelpool.dev", "modelpol.dev"))
+    assert check("-f", str(tmp_path)) == 1
+    assert 'a.yaml:1: apiVersion must be modelpool.dev/v1alpha1, not "modelpol.dev/v1alpha1"' in capsys.readouterr().out
+    (tmp_path / "a.yaml").write_text(PROVIDER.replace("modelpool.dev", "pkg.crossplane.io"))
+    assert check("-f", str(tmp_path)) == 0
+    assert capsys.readouterr().err.endswith(
+        "a.yaml:1: Provider openai is skipped: its apiVersion is pkg.crossplane.io/v1alpha1, "
+        "and modelpool.dev/v1alpha1 is read here\n"
+    )
+
+
+def test_standard_input_is_read_once_and_not_followed() -> None:
+    (source,) = read_files([Path("-")], io.BytesIO(b"a: 1"))
+    assert (source.name, source.data) == ("standard input", b"a: 1")
+    with pytest.raises(NoManifestsError, match="name a file or a folder"):
+        read_files([Path("-")])
 
 
 def test_paths_that_lead_nowhere_are_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

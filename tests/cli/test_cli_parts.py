@@ -269,8 +269,18 @@ def test_the_base_url_is_the_upstream_unless_it_is_ours(base_url: str | None, ta
 def test_a_wrong_base_url_in_the_environment_is_judged_like_any_other() -> None:
     env = {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": "http://api.example.com/v1"}
     outcome = Compiler().compile(environment.sources(env, 4891), environment.secrets(env))
-    assert [str(problem) for problem in outcome.problems if "baseURL" in str(problem)]
+    (problem,) = outcome.problems
+    assert str(problem).startswith("OPENAI_BASE_URL: must ")
+    assert problem.field == "baseURL"
     assert "sk-1" not in str(outcome.problems)
+
+
+def test_a_key_that_cannot_be_sent_is_told_by_its_variable() -> None:
+    env = {"OPENAI_API_KEY": "sk-é"}
+    outcome = Compiler().compile(environment.sources(env, 4891), environment.secrets(env))
+    (problem,) = outcome.problems
+    value, right = "its value has characters that no header can carry", "set it to the key alone, in one line of ASCII"
+    assert str(problem) == f"OPENAI_API_KEY: {value}; {right}"
 
 
 @pytest.mark.parametrize("name", ["run", "check", "try", "ask", "break", "mend", "fake-provider"])

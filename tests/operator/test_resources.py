@@ -46,6 +46,23 @@ def test_other_kinds_are_skipped(other: dict[str, object]) -> None:
     assert (seen.skipped, seen.problems) == ((1,), ())
 
 
+@pytest.mark.parametrize("given", ["modelpol.dev/v1alpha1", "v1alpha1", "v1", ""])
+def test_a_slip_in_the_group_does_not_make_a_provider_somebody_elses(given: str) -> None:
+    seen = observe([{**provider(), "apiVersion": given}])
+    assert [problem.message for problem in seen.problems] == [
+        f'apiVersion must be modelpool.dev/v1alpha1, not "{given}"'
+    ]
+    assert (seen.skipped, len(seen.refused)) == ((), 1)
+
+
+def test_a_secret_without_its_version_is_told_and_read_all_the_same() -> None:
+    raw = secret("s", a="plain")
+    del raw["apiVersion"]
+    seen = observe([raw, {"apiVersion": "secrets.example.com/v1", "kind": "Secret", "metadata": {"name": "t"}}])
+    assert [problem.message for problem in seen.problems] == ["apiVersion must be v1, and is missing"]
+    assert (seen.secrets, seen.skipped) == ({("default", "s"): {"a": b"plain"}}, (1,))
+
+
 def test_a_secret_is_read_as_kubernetes_reads_it() -> None:
     raw = secret("s", a="plain", b="wins")
     raw["data"] = {"b": "bG9zZXM=", "c": base64.b64encode(b"\x00\xff" * 60).decode("ascii"), "d": "aGVs\nbG8=\n"}
