@@ -22,7 +22,8 @@ Runs the sidecar in this process with the manifests of a file or folder, and fol
 
 Without -f it makes a Provider and a pool for every model name from OPENAI_API_KEY; OPENAI_BASE_URL, unless it is our
 own address, is taken as the upstream then. What stands after -- is run with OPENAI_BASE_URL set; its exit code is ours.
-One line tells of each request; Ctrl-C lets requests finish for a second, a second Ctrl-C ends at once.
+One line tells of each request; Ctrl-C lets requests finish for a second, a second Ctrl-C ends at once. With a program
+after -- Ctrl-C is the program's own.
 """
 _CHECK = (
     "Prints every problem as file:line: sentence, as the operator would report it; else one line with what is there."

@@ -256,6 +256,43 @@ def test_a_second_interrupt_ends_a_program_that_does_not_want_to_end(folder: Pat
         assert run.ended() == 137
 
 
+def test_in_a_terminal_a_program_takes_as_many_interrupts_as_it_likes(folder: Path) -> None:
+    take_terminal = (
+        "import fcntl, os, sys, termios\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\nos.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+    code = (
+        "import signal, time\n"
+        "def heard(*_):\n"
+        "    heard.times += 1\n"
+        "    print('heard', heard.times, flush=True)\n"
+        "    if heard.times == 3: raise SystemExit(5)\n"
+        "heard.times = 0\n"
+        "signal.signal(2, heard)\n"
+        "print('up', flush=True)\n"
+        "while True: time.sleep(60)\n"
+    )
+    ours = [sys.executable, "-m", "modelpool_cli", "run", "-f", str(folder), "--port", "0"]
+    master, terminal = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", take_terminal, *ours, "--", sys.executable, "-c", code],
+        env=clean_env(),
+        cwd=ROOT,
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        os.close(terminal)
+        assert run.stdout is not None
+        assert run.stdout.readline() == "up\n"
+        for times in (1, 2, 3):
+            os.write(master, b"\x03")
+            assert run.stdout.readline() == f"heard {times}\n"
+        assert run.wait(20) == 5
+    os.close(master)
+
+
 def test_a_file_that_is_no_program_is_said_so(folder: Path) -> None:
     ended = modelpool("run", "-f", str(folder), "--port", "0", "--", str(folder / "pool.yaml"))
     assert (ended.returncode, "cannot start" in ended.stderr) == (126, True)
