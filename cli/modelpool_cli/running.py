@@ -65,6 +65,8 @@ class RunOptions:
 def run(options: RunOptions, env: Mapping[str, str]) -> int:
     """Run until a signal, or until the program ends; the exit code."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    if options.secrets and not options.paths:
+        return fail(secrets.NEEDS_MANIFESTS, WRONG_USE)
     read = _reader(options, env)
     try:
         watch = Watch(read)

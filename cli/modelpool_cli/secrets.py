@@ -12,6 +12,8 @@ from typing import Literal
 MAX_VALUE_BYTES = 1024 * 1024
 _SHAPE = "NAME/KEY=env:VARIABLE or NAME/KEY=file:PATH"
 
+NEEDS_MANIFESTS = "--secret gives a key to manifests: name them with -f, or set OPENAI_API_KEY instead of it"
+
 
 class SecretError(Exception):
     """A value that was named is not there; the message says which and where it was looked for."""

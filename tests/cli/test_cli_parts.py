@@ -275,6 +275,12 @@ def test_a_wrong_base_url_in_the_environment_is_judged_like_any_other() -> None:
     assert "sk-1" not in str(outcome.problems)
 
 
+@pytest.mark.parametrize("env", [{}, {"OPENAI_API_KEY": "sk-1"}])
+def test_a_secret_without_manifests_is_wrong_use(env: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["run", "--secret", "a/k=env:KEY"], env, "modelpool") == 2
+    assert "--secret gives a key to manifests: name them with -f" in capsys.readouterr().err
+
+
 def test_a_key_that_cannot_be_sent_is_told_by_its_variable() -> None:
     env = {"OPENAI_API_KEY": "sk-é"}
     outcome = Compiler().compile(environment.sources(env, 4891), environment.secrets(env))
