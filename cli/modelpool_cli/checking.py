@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from modelpool_cli import manifests, secrets
+from modelpool_cli import manifests, printing, secrets
 from modelpool_cli.compiling import Compiler, NamespaceError, Outcome, Told
 from modelpool_cli.exits import NO, OK, WRONG_USE, fail
 from modelpool_cli.manifests import NoManifestsError
@@ -28,9 +28,9 @@ def check(
         print(json.dumps(_as_data(outcome, problems, namespace), indent=2))
     else:
         for skipped in outcome.skipped:
-            print(skipped, file=sys.stderr)
+            print(printing.line(str(skipped)), file=sys.stderr)
         for problem in problems:
-            print(problem)
+            print(printing.line(str(problem)))
         print(summary(outcome, problems, namespace), file=sys.stderr if problems else sys.stdout)
     return NO if problems else OK
 

@@ -115,6 +115,15 @@ def test_a_kind_that_is_misspelt_is_a_problem_of_its_namespace_too(
     assert 'not "Model Pool"; did you mean ModelPool?' in capsys.readouterr().out
 
 
+def test_no_manifest_can_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steering = '{apiVersion: v1, kind: "Pod\\e[2J"}\n---\n{apiVersion: modelpool.dev/v1alpha1, kind: "Pool\\e[2J\\n"}\n'
+    (tmp_path / "a.yaml").write_text(steering)
+    assert check("-f", str(tmp_path)) == 1
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+    assert (captured.out.count("\n"), r"Pod\x1b[2J" in captured.err) == (1, True)
+
+
 def test_items_of_a_list_know_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "list.yaml").write_text(LIST)
     assert check("-f", str(tmp_path), "-o", "json") == 1
