@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from modelpool_operator.api.types import HOUSE, shown
+from modelpool_operator.api.types import HOUSE, plain, shown
 
 Path = tuple[str | int, ...]
 """Where a field stands, from the root of the object: `("spec", "targets", 1, "weight")`."""
@@ -22,6 +22,9 @@ Key = tuple[str, str, str]
 
 _KEY = "[key]"
 """Where pydantic stands when it looks at a key of a mapping, behind the key itself."""
+
+_LONGEST_SLIP = 253
+"""No name that we know is longer; comparing takes time with the length."""
 
 _PLAIN_WORD = re.compile(r"[A-Za-z]{0,24}|[0-9.]{1,10}", re.ASCII)
 """A slip of the pen, and not a key that was pasted into the wrong field."""
@@ -60,12 +63,14 @@ def field(path: Path) -> str:
     parts = path[1:] if len(path) > 1 and path[0] == "spec" else path
     text = ""
     for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if isinstance(part, int) else f".{plain(part)}" if text else plain(part)
     return text
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, compared without case; None where nothing is near."""
+    if len(word) > _LONGEST_SLIP:
+        return None
     by_fold = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(word.lower(), by_fold, n=1, cutoff=0.65)
     return by_fold[found[0]] if found else None
@@ -76,7 +81,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Pa
     for item in error.errors(include_url=False):
         path: Path = tuple(item["loc"])
         kind = item["type"]
-        if path[-1] == _KEY and kind == "string_type":
+        if path[-1:] == (_KEY,) and kind == "string_type":
             path, kind = path[:-2], "invalid_key"
         elif kind == "invalid_key":
             path = path[:-1]
@@ -91,7 +96,9 @@ def _predicate(kind: str, path: Path, item: Any, root: type[BaseModel]) -> str:
     if kind == HOUSE:
         return str(context["sentence"])
     if kind == "extra_forbidden":
-        return not_known(str(path[-1]), _fields(_model_at(path[:-1], root)))
+        known, name = _fields(_model_at(path[:-1], root)), str(path[-1])
+        misplaced = name in _fields(_model_in(known.get("spec")))
+        return "is not a known field; it belongs in spec" if misplaced else not_known(name, known)
     if kind == "literal_error":
         return _not_one_of(value, _choices(path, root))
     if kind in ("int_type", "int_from_float", "int_parsing_size"):
@@ -144,7 +151,9 @@ def _kind(value: object) -> str:
         return "a mapping"
     if isinstance(value, (list, tuple)):
         return "a list"
-    return "a string" if isinstance(value, str) else "nothing" if value is None else shown(value)
+    if isinstance(value, (bool, int, float)):
+        return shown(value)
+    return "a string" if isinstance(value, str) else "nothing" if value is None else "something else"
 
 
 def _fields(model: type[BaseModel] | None) -> dict[str, Any]:

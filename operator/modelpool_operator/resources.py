@@ -15,11 +15,15 @@ from pydantic import ValidationError
 from modelpool_operator.api.meta import API_VERSION, DEFAULT_NAMESPACE, GROUP, ObjectMeta
 from modelpool_operator.api.modelpool import Model, ModelPool
 from modelpool_operator.api.provider import Provider
+from modelpool_operator.api.types import plain, shown
 from modelpool_operator.problems import Key, Path, Problem, explain, nearest, not_known
 from modelpool_operator.problems import field as path_text
 
 Name = tuple[str, str]
 """Namespace and name."""
+
+_LONGEST = 253
+"""The longest name that an object can have."""
 
 KINDS: dict[str, type[Provider] | type[ModelPool]] = {"Provider": Provider, "ModelPool": ModelPool}
 
@@ -109,7 +113,7 @@ class _Reader:
         if model is None:
             near = nearest(key[0], KINDS)
             hint = f"; did you mean {near}?" if near else ""
-            found = f'not "{key[0]}"{hint}' if key[0] else "and is missing"
+            found = f"not {shown(key[0])}{hint}" if key[0] else "and is missing"
             self._tell(index, key, [(("kind",), f"kind must be one of {', '.join(KINDS)}, {found}")])
             return
         if manifest.get("apiVersion") != API_VERSION:
@@ -176,18 +180,19 @@ def _is_foreign(api_version: object) -> bool:
 
 
 def _wrong_version(wanted: str, given: object) -> str:
-    found = f'not "{given}"' if isinstance(given, str) else "and is missing"
+    found = f"not {shown(given)}" if isinstance(given, str) else "and is missing"
     return f"apiVersion must be {wanted}, {found}"
 
 
 def _key(manifest: dict[str, Any]) -> Key:
+    """What names it, as it can be shown: a name that Kubernetes takes stays as it is."""
     metadata = manifest.get("metadata")
     inner = metadata if isinstance(metadata, dict) else {}
     kind, namespace, name = manifest.get("kind"), inner.get("namespace"), inner.get("name")
     return (
-        kind if isinstance(kind, str) else "",
-        namespace if isinstance(namespace, str) and namespace else DEFAULT_NAMESPACE,
-        name if isinstance(name, str) else "",
+        plain(kind) if isinstance(kind, str) else "",
+        plain(namespace, _LONGEST) if isinstance(namespace, str) and namespace else DEFAULT_NAMESPACE,
+        plain(name, _LONGEST) if isinstance(name, str) else "",
     )
 
 
@@ -232,14 +237,15 @@ def _entries(manifest: dict[str, Any], part: str, *, coded: bool) -> Iterator[tu
         return
     for name, value in entries.items():
         path = (part, str(name))
+        where = path_text(path)
         if not isinstance(value, str):
             quotes = "; put it in quotes" if isinstance(value, (bool, int, float)) else ""
-            yield path, f"{part}.{name} must be a string{quotes}"
+            yield path, f"{where} must be a string{quotes}"
         elif coded:
             try:
                 yield path, base64.b64decode("".join(value.split()), validate=True)
             except (binascii.Error, ValueError):
-                yield path, f"{part}.{name} must be base64; plain text belongs in {_PLAIN[part]}"
+                yield path, f"{where} must be base64; plain text belongs in {_PLAIN[part]}"
         else:
             yield path, value.encode(errors="surrogatepass")
 

@@ -67,6 +67,8 @@ def test_what_no_header_can_carry_is_an_invalid_credential(stored: bytes, why: s
         ({"api_key": b"k"}, "did you mean api_key?"),
         ({"token": b"k", "aaa": b"k"}, "it has aaa, token"),
         ({}, "it has no key at all"),
+        ({"a\nb": b"k"}, "it has a\\nb"),
+        ({f"t{n}": b"k" for n in range(9)}, "it has t0, t1, t2, t3, t4, t5, t6, t7 and 1 more"),
     ],
 )
 def test_a_missing_key_of_a_secret_says_what_is_there(data: dict[str, bytes], hint: str) -> None:

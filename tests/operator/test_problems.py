@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from manifest_cases import pool, provider
+from manifest_cases import pool, provider, secret
+from modelpool_operator.desired import desired
 from modelpool_operator.problems import Path, Problem, explain, field, nearest
 from modelpool_operator.resources import observe
 
@@ -34,6 +35,7 @@ def test_a_path_is_written_as_users_write_it(path: Path, text: str) -> None:
         ("BASEURL", ["baseURL"], "baseURL"),
         ("max_attempts", ["maxAttempts", "statuses"], "maxAttempts"),
         ("namespace", ["name"], None),
+        ("n" * 100_000, ["n" * 99_999], None),
         ("zzz", ["weight"], None),
         ("x", [], None),
     ],
@@ -64,6 +66,53 @@ def test_bounds_are_told_with_what_was_found() -> None:
     assert _said(provider(forwardHeaders=["x"] * 33)) == ["forwardHeaders must have at most 32 entries, not 33"]
     limits = [{"name": f"l{n}", "max": 1, "per": "1s"} for n in range(17)]
     assert _said(pool(limits={"requests": limits})) == ["limits.requests must have at most 16 entries, not 17"]
+
+
+def test_a_list_that_is_too_long_is_one_problem_however_many_of_its_entries_are_wrong() -> None:
+    assert _said(pool(targets=[{"weight": -1, "odd": n} for n in range(5_000)])) == [
+        "targets must have at most 64 entries, not 5000"
+    ]
+    assert _said(pool(fallback={"statuses": ["odd"] * 65})) == [
+        "fallback.statuses must have at most 64 entries, not 65"
+    ]
+
+
+ODD = "\x1b[31m\nlevel=error\u202e\ud800" + "x" * 5_000
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {**pool(), "kind": ODD},
+        {**pool(), "apiVersion": "modelpool.dev/" + ODD},
+        {**pool(), ODD: 1},
+        {**pool(), "metadata": {"name": ODD}},
+        {**pool(), "metadata": {"name": "a", "namespace": ODD}},
+        {**pool(), "metadata": {"name": "a", "labels": {ODD: 1, "b": ODD}}},
+        pool(fallback={"statuses": [ODD, 2**50_000]}),
+        pool(pinning=ODD),
+        pool(targets=[{"name": ODD, "providerRef": {"name": ODD}, "weight": 2**50_000}]),
+        pool(timeouts={"total": ODD}),
+        pool(models=[{"name": "\u202e*" + "x" * 200}]),
+        pool(models=[{"name": "\u202e" + "x" * 200}] * 2),
+        provider(dialect=ODD, connections={"maxOpen": -(2**50_000)}),
+        provider(baseURL="https://" + "a" * 2_000 + "/v1"),
+        {**secret(), "data": {ODD: 1, "b": ODD}, ODD: 1},
+        {**secret(), "metadata": {"name": ODD}, "data": []},
+    ],
+)
+def test_a_sentence_is_one_short_line_that_no_terminal_obeys_whatever_was_written(manifest: dict[str, Any]) -> None:
+    found = desired(observe([manifest, manifest])).problems
+    assert found
+    for problem in found:
+        assert len(problem.message) < 400
+        assert problem.message.isprintable()
+        assert "".join(problem.key).isprintable()
+        assert problem.message.startswith(problem.field)
+
+
+def test_a_value_that_yaml_makes_of_a_date_is_not_repeated() -> None:
+    assert _said(provider(baseURL=b"sk-live-1")) == ["baseURL must be a string, not something else"]
 
 
 def test_a_name_of_64_characters_is_too_long() -> None:

@@ -55,6 +55,11 @@ def test_a_slip_in_the_group_does_not_make_a_provider_somebody_elses(given: str)
     assert (seen.skipped, len(seen.refused)) == ((), 1)
 
 
+def test_a_field_of_the_spec_that_stands_beside_it_is_told_where_it_belongs() -> None:
+    seen = observe([{**provider(), "baseURL": "https://api.example.com/v1"}])
+    assert [problem.message for problem in seen.problems] == ["baseURL is not a known field; it belongs in spec"]
+
+
 def test_a_secret_without_its_version_is_told_and_read_all_the_same() -> None:
     raw = secret("s", a="plain")
     del raw["apiVersion"]

@@ -32,13 +32,27 @@ def refuse(sentence: str) -> PydanticCustomError:
     return PydanticCustomError(HOUSE, "{sentence}", {"sentence": sentence})
 
 
-def shown(value: object) -> str:
+def plain(text: str, most: int = 64) -> str:
+    """Foreign text in a sentence: cut short, and on one line that no terminal obeys."""
+    cut = text if len(text) <= most else f"{text[: most - 3]}..."
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in cut
+    )
+
+
+def shown(value: str | float) -> str:
     """A wrong value in a sentence: strings in quotes and cut short, the rest as YAML writes it."""
     if isinstance(value, str):
-        return f'"{value}"' if len(value) <= 64 else f'"{value[:61]}..."'
+        return f'"{plain(value)}"'
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return "a number with very many digits"
     return repr(value)
+
+
+_SHOWN_BITS = 128
 
 
 class _Judged(ABC):
@@ -74,7 +88,7 @@ class Between(_Judged):
 
     def judge(self, value: int) -> int:
         if not self.least <= value <= self.most:
-            raise refuse(f"must be between {self.least} and {self.most}, not {value}")
+            raise refuse(f"must be between {self.least} and {self.most}, not {shown(value)}")
         return value
 
     def bounds(self) -> dict[str, Any]:
@@ -140,12 +154,17 @@ class Text(_Judged):
 
 @dataclass(frozen=True, slots=True)
 class AtMost(_Judged):
-    """A list of bounded length; `least` 1 where an empty one makes no sense."""
+    """A list of bounded length; `least` 1 where an empty one makes no sense.
+
+    Judged before its entries, so that a list far too long is one problem and not one for each entry.
+    """
 
     most: int
     least: int = 0
 
-    def judge(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    def judge(self, value: object) -> object:
+        if not isinstance(value, (list, tuple)):
+            return value
         if len(value) < self.least:
             raise refuse("must have at least one entry")
         if len(value) > self.most:
@@ -154,6 +173,9 @@ class AtMost(_Judged):
 
     def bounds(self) -> dict[str, Any]:
         return {"maxItems": self.most, **({"minItems": self.least} if self.least else {})}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self.judge, handler(source))
 
 
 def _with_a_unit(value: object) -> object:
@@ -170,7 +192,7 @@ class AnyList(Strict):
 
 
 def _status(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return shown(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 _STATUS = r"^[345](xx|[0-9]x|[0-9][0-9])\Z"
@@ -182,7 +204,9 @@ class Status:
 
     def judge(self, value: str) -> str:
         if not re.search(_STATUS, value):
-            raise refuse(f'must be a status like 429 or a pattern like "50x" or "5xx", from 300 to 599, not {value}')
+            raise refuse(
+                f'must be a status like 429 or a pattern like "50x" or "5xx", from 300 to 599, not {plain(value)}'
+            )
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:

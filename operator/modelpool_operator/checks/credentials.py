@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 
 from modelpool_operator import defaults
 from modelpool_operator.api.provider import Provider, SecretRef
+from modelpool_operator.api.types import plain
 from modelpool_operator.checks.finding import Finding
 from modelpool_operator.problems import Path, Problem, nearest
 from modelpool_operator.resources import Name
 
+_LISTED = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -77,7 +79,7 @@ def _value(
         return Finding(path, text + make, "SecretNotFound", "ResolvedRefs")
     if ref.key not in data:
         near = nearest(ref.key, data)
-        has = f"did you mean {near}?" if near else f"it has {', '.join(sorted(data)) or 'no key at all'}"
+        has = f"did you mean {plain(near)}?" if near else f"it has {_listed(sorted(data)) or 'no key at all'}"
         text = f'names the key "{ref.key}", which the Secret "{ref.name}" does not have; {has}'
         return Finding((*path, "key"), text, "SecretNotFound", "ResolvedRefs")
     value = _plain(data[ref.key])
@@ -86,6 +88,12 @@ def _value(
         return str(value)
     text = f'names the key "{ref.key}" of the Secret "{ref.name}", whose value {why}; '
     return Finding(path, f"{text}kubectl edit secret {ref.name} -n {namespace}", "InvalidCredential", "ResolvedRefs")
+
+
+def _listed(names: list[str]) -> str:
+    """The names as far as people read them."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(plain(name) for name in names[:_LISTED]) + more
 
 
 def _plain(raw: bytes) -> str | None:

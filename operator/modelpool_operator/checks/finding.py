@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from modelpool_operator import problems
+from modelpool_operator.api.types import shown
 from modelpool_operator.problems import Key, Path, Problem
 
 
@@ -37,4 +38,4 @@ def repeated(path: Path, values: Iterable[str], leaf: str | None = None, *, fold
         first = seen.setdefault(value.lower() if fold else value, index)
         if first != index:
             where = (*path, index) if leaf is None else (*path, index, leaf)
-            yield Finding(where, f'"{value}" stands already in {problems.field((*path, first))}')
+            yield Finding(where, f"{shown(value)} stands already in {problems.field((*path, first))}")

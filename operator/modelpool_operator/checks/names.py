@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from modelpool_operator.api.modelpool import ModelPool
+from modelpool_operator.api.types import shown
 from modelpool_operator.checks.finding import Finding
 from modelpool_operator.problems import Path, Problem
 
@@ -58,6 +59,6 @@ def _age(pool: ModelPool) -> tuple[datetime, str]:
 def _conflict(pool: ModelPool, owner: ModelPool, path: Path, model: str) -> Problem:
     older = _age(owner)[0] < _age(pool)[0]
     why = "is older" if older else "comes first by name"
-    text = f'claims the model name "{model}", which belongs to ModelPool {owner.metadata.name}: that one {why}'
+    text = f"claims the model name {shown(model)}, which belongs to ModelPool {owner.metadata.name}: that one {why}"
     found = Finding(path, text, "ModelNameConflict")
     return found.problem(("ModelPool", pool.metadata.namespace, pool.metadata.name))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from modelpool_operator import durations
 from modelpool_operator.api.modelpool import ModelPool, ModelPoolSpec
+from modelpool_operator.api.types import shown
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Problem
 
@@ -26,7 +27,7 @@ def star_inside_a_name(spec: ModelPoolSpec) -> Iterator[Finding]:
     """`*` is a prefix match and stands at the end (B7); an upstream model is one model."""
     for index, model in enumerate(spec.models or ()):
         if "*" in model.name[:-1]:
-            yield Finding(("spec", "models", index, "name"), f'must have * only at its end, not "{model.name}"')
+            yield Finding(("spec", "models", index, "name"), f"must have * only at its end, not {shown(model.name)}")
     for index, target in enumerate(spec.targets):
         if target.model is not None and "*" in target.model:
             text = "must name one model; * stands only in models. Leave model out to send the name that was asked for"

@@ -7,6 +7,8 @@ import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
+from modelpool_operator.api.types import plain
+
 METADATA_HOSTS = frozenset(
     {
         "metadata",
@@ -82,7 +84,7 @@ def _judge_host(host: str) -> str | None:
         return f"must not point to a cloud's metadata service: {host}"
     if address is None:
         if not _HOST.fullmatch(host) or len(host) > 253 or _NUMBER.fullmatch(host.rpartition(".")[2]):
-            return f"must name a host; {host or 'nothing'} is neither a name nor an address"
+            return f"must name a host; {plain(host) or 'nothing'} is neither a name nor an address"
         return None
     if address.is_link_local:
         return f"must not point to a link-local address: {host}"
