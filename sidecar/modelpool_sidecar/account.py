@@ -6,7 +6,7 @@ from modelpool_sidecar.core.dispatch import Try
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import AttemptRecord, Record
 from modelpool_sidecar.core.request import Request
-from modelpool_sidecar.core.snapshot import Pool, Target
+from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Target
 from modelpool_sidecar.core.usage import NO_USAGE
 from modelpool_sidecar.dialects.openai import Answer
 from modelpool_sidecar.ports import Headers, RequestTrace, Telemetry
@@ -23,7 +23,7 @@ class Account:
 
     started: float
     request: Request | None = None
-    pool: Pool | None = None
+    pool: Pool | ClosedPool | None = None
     attempts: list[AttemptRecord] = field(default_factory=list)
     target: Target | None = None
     answer: Answer | None = None

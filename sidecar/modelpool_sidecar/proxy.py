@@ -12,7 +12,7 @@ from modelpool_sidecar.core import routing
 from modelpool_sidecar.core.limits import Limited, Permit
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
-from modelpool_sidecar.core.snapshot import Pool, Snapshot, Target
+from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Snapshot, Target
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.exchange import Exchange, Services
 from modelpool_sidecar.ports import Downstream, Headers
@@ -69,7 +69,7 @@ class Proxy:
     def _route(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
         pool = routing.route(snapshot, request.model or "")
         if isinstance(pool, Refusal):
-            self._refuse(pool, downstream, request, None)
+            self._refuse(pool, downstream, request, routing.find(snapshot, request.model or ""))
             return
         pinned = _pin(pool, request)
         if isinstance(pinned, Refusal):
@@ -105,7 +105,9 @@ class Proxy:
 
     # -- answers of our own
 
-    def _refuse(self, refusal: Refusal, downstream: Downstream, request: Request | None, pool: Pool | None) -> None:
+    def _refuse(
+        self, refusal: Refusal, downstream: Downstream, request: Request | None, pool: Pool | ClosedPool | None
+    ) -> None:
         body = openai.refusal_body(refusal)
         self._answer(refusal.status, body, downstream, request, pool, refusal)
 
@@ -115,7 +117,7 @@ class Proxy:
         body: bytes,
         downstream: Downstream,
         request: Request | None,
-        pool: Pool | None,
+        pool: Pool | ClosedPool | None,
         refusal: Refusal | None,
     ) -> None:
         named: Headers = ()
@@ -131,7 +133,9 @@ class Proxy:
         downstream.finish()
         self._record(status, request, pool, refusal)
 
-    def _record(self, status: int, request: Request | None, pool: Pool | None, refusal: Refusal | None) -> None:
+    def _record(
+        self, status: int, request: Request | None, pool: Pool | ClosedPool | None, refusal: Refusal | None
+    ) -> None:
         now = self._services.clock.now()
         account = Account(now, request, pool, status=status, refusal=refusal.code if refusal is not None else None)
         trace = account.trace(self._services.telemetry)

@@ -148,7 +148,7 @@ class Pool:
     @property
     def short_digest(self) -> str:
         """The first 12 hex digits: what `x-modelpool-config` says (B41)."""
-        return self.digest.removeprefix("sha256:")[:12]
+        return short(self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,11 @@ class ClosedPool:
     code: str
     message: str
     digest: str
+
+    @property
+    def short_digest(self) -> str:
+        """As of an open pool."""
+        return short(self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +233,11 @@ def compile_config(
         prefixes=tuple(sorted(prefixes.items(), key=lambda item: (-len(item[0]), item[0]))),
         credential_digests=MappingProxyType(digests),
     )
+
+
+def short(digest: str) -> str:
+    """The first 12 hex digits of a digest."""
+    return digest.removeprefix("sha256:")[:12]
 
 
 def _seconds(milliseconds: int) -> float:

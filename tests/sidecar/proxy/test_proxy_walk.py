@@ -354,8 +354,10 @@ def test_an_unknown_model_is_404_and_counts_as_unknown() -> None:
 
 def test_a_closed_pool_is_503() -> None:
     closed = ClosedPool(name="chat", models=("chat",), code="no_target", message="provider primary is not there")
-    client = Bench(a_snapshot([], closed=[closed])).ask()
+    bench = Bench(a_snapshot([], closed=[closed]))
+    client = bench.ask()
     assert (client.status, client.error_code) == (503, "no_target")
+    assert (client.headers["x-modelpool-pool"], bench.records[0].pool) == ("chat", "chat")
     assert client.json["error"]["message"] == "pool chat: provider primary is not there"
 
 
