@@ -115,6 +115,12 @@ def test_a_value_that_yaml_makes_of_a_date_is_not_repeated() -> None:
     assert _said(provider(baseURL=b"sk-live-1")) == ["baseURL must be a string, not something else"]
 
 
+def test_what_has_no_bytes_is_no_text() -> None:
+    assert _said(pool(models=[{"name": "\ud800"}])) == [
+        "models[0].name must be Unicode: half a surrogate pair cannot be sent"
+    ]
+
+
 def test_a_name_of_64_characters_is_too_long() -> None:
     assert observe([pool("a" * 63)]).problems == ()
     assert _said(pool("a" * 64)) == ["metadata.name must have at most 63 characters, not 64"]

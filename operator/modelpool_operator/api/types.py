@@ -139,6 +139,8 @@ class Text(_Judged):
             raise refuse("must not be empty")
         if len(value) > self.most:
             raise refuse(f"must have at most {self.most} characters, not {len(value)}")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise refuse("must be Unicode: half a surrogate pair cannot be sent")
         if self.shape is not None and not re.search(self.shape, value):
             raise refuse(f"must be {self.what}" if self.quiet else f"must be {self.what}, not {shown(value)}")
         return value
