@@ -18,6 +18,9 @@ from modelpool_config.models import FEATURES, SCHEMA_MAJOR, SCHEMA_MINOR, Closed
 MAX_DECODED_BYTES = 64 * 1024 * 1024
 """A gzip bomb ends here: a ConfigMap holds 1 MiB, which is at most about this much JSON of any real shape."""
 
+_LONGEST_VERSION = 32
+_LONGEST_SENTENCE = 200
+
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -48,7 +51,8 @@ def decode(data: bytes, *, features: frozenset[str] = FEATURES) -> Config:
     providers, missing = _readable_providers(raw, features)
     pools, closed = _readable_pools(raw, features, missing)
     try:
-        config = Config.model_validate({**raw, "providers": providers, "pools": pools, "closed": closed})
+        whole = json.dumps({**raw, "providers": providers, "pools": pools, "closed": closed})
+        config = Config.model_validate_json(whole, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -115,9 +119,11 @@ def _inflate(data: bytes) -> bytes:
 
 def _minor(raw: dict[str, Any]) -> int:
     version = raw.get("schemaVersion")
+    if isinstance(version, str) and len(version) > _LONGEST_VERSION:
+        raise InvalidConfigError(f"schemaVersion must be like 1.0, not {len(version)} characters")
     parts = version.split(".") if isinstance(version, str) else []
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise InvalidConfigError(f"schemaVersion must be like 1.0, not {version!r}")
+        raise InvalidConfigError(f"schemaVersion must be like 1.0, not {version!r}"[:_LONGEST_SENTENCE])
     if int(parts[0]) != SCHEMA_MAJOR:
         raise InvalidConfigError(f"schemaVersion {version} is not readable here: this sidecar reads {SCHEMA_MAJOR}.x")
     return int(parts[1])
@@ -163,7 +169,11 @@ def _list(raw: dict[str, Any], key: str) -> list[Any]:
 
 def _lacking(raw: object, features: frozenset[str]) -> list[str]:
     requires = raw.get("requires") if isinstance(raw, dict) else None
-    return [str(name) for name in requires if name not in features] if isinstance(requires, list) else []
+    return (
+        [str(name) for name in requires if isinstance(name, str) and name not in features]
+        if isinstance(requires, list)
+        else []
+    )
 
 
 def _refuse_unknown(model: BaseModel, raw: dict[str, Any], path: str) -> None:

@@ -174,7 +174,9 @@ def test_another_major_version_is_refused(version: str) -> None:
         codec.decode(_bytes(_raw(schemaVersion=version)))
 
 
-@pytest.mark.parametrize("version", [None, 1, "1", "1.0.0", "1.x", "", "1.-1", "1.²"])
+@pytest.mark.parametrize(
+    "version", [None, 1, "1", "1.0.0", "1.x", "", "1.-1", "1.²", "1." + "9" * 5_000, "9" * 5_000 + ".0"]
+)
 def test_a_version_that_cannot_be_read_is_refused(version: object) -> None:
     with pytest.raises(InvalidConfigError, match="schemaVersion must be like"):
         codec.decode(_bytes(_raw(schemaVersion=version)))
@@ -221,6 +223,11 @@ def test_a_field_that_this_version_should_know_and_does_not_is_refused(
     ("change", "where"),
     [
         (lambda raw: raw["pools"][0].update(total="soon"), "pools.0.total: "),
+        (lambda raw: raw["providers"][0]["timeouts"].update(connect="5"), "providers.0.timeouts.connect: "),
+        (lambda raw: raw["providers"][0]["timeouts"].update(firstToken=True), "providers.0.timeouts.firstToken: "),
+        (lambda raw: raw["providers"][0]["health"].update(failures="5"), "providers.0.health.failures: "),
+        (lambda raw: raw["providers"][0]["health"].update(failures=5.0), "providers.0.health.failures: "),
+        (lambda raw: raw["pools"][0].update(requires=[["a"]]), "pools.0.requires.0: "),
         (lambda raw: raw["pools"][0].update(targets=[]), "pools.0.targets: "),
         (lambda raw: raw["pools"][0].update(targets=[1]), "pools.0.targets.0: "),
         (lambda raw: raw["pools"][0].pop("fallback"), "pools.0.fallback: "),
