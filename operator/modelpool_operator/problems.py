@@ -142,8 +142,9 @@ def _instead(wanted: str, value: object) -> str:
 
 def _told(value: object) -> str:
     """A wrong value: a number or a plain word as it stands, whatever may be more than that by its kind only."""
-    harmless = isinstance(value, str) and _PLAIN_WORD.fullmatch(value)
-    return shown(value) if harmless or isinstance(value, (bool, int, float)) else _kind(value)
+    if isinstance(value, str) and _PLAIN_WORD.fullmatch(value):
+        return shown(value)
+    return _kind(value)
 
 
 def _kind(value: object) -> str:
