@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from modelpool_config.models import OutcomeName
 from modelpool_operator.api.meta import Resource
 from modelpool_operator.api.types import (
     AnyList,
@@ -16,21 +17,6 @@ from modelpool_operator.api.types import (
     Status,
     Within,
 )
-
-OutcomeName = Literal[
-    "Unreachable",
-    "Failed",
-    "RateLimited",
-    "QuotaExhausted",
-    "Denied",
-    "Unsupported",
-    "TimedOut",
-    "Stalled",
-    "Broken",
-    "Empty",
-    "ContentPolicy",
-    "LocalLimit",
-]
 
 
 class Model(Spec):
