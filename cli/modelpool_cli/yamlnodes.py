@@ -75,7 +75,7 @@ class _Composer(Reader, Scanner, Parser, Composer):
         self._depth = 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no types for it
         if self._depth == MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem=f"more than {MAX_DEPTH} levels deep", problem_mark=event.start_mark)
         if not isinstance(event, yaml.AliasEvent):
@@ -86,7 +86,7 @@ class _Composer(Reader, Scanner, Parser, Composer):
         return node
 
     def compose_scalar_node(self, anchor: dict[Any, Node]) -> ScalarNode:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no types for it
         node = super().compose_scalar_node(anchor)
         if event.tag == "!":
             node.tag = QUOTED

@@ -183,7 +183,7 @@ class Link:
             socket_factory=_socket,
         )
         # The one way to give aiohttp a connection class of one's own; a test holds this name.
-        connector._factory = functools.partial(self._connection)  # noqa: SLF001
+        connector._factory = functools.partial(self._connection)  # noqa: SLF001 - no public way; a guard test holds the name
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -195,7 +195,7 @@ class Link:
             max_field_size=MAX_HEAD_BYTES,
         )
         # aiohttp repeats GET by itself; whether an attempt is repeated is decided elsewhere, and counted.
-        session._retry_connection = False  # noqa: SLF001
+        session._retry_connection = False  # noqa: SLF001 - no public way; a guard test holds the name
         return session
 
     def _connection(self) -> ResponseHandler:

@@ -50,7 +50,7 @@ class ClientConnection(web.RequestHandler):
     """One client's connection: aiohttp's, which also tells when the client leaves and when it is idle."""
 
     def __init__(self, server: "_Server", **options: object) -> None:
-        super().__init__(server, loop=asyncio.get_running_loop(), **options)  # type: ignore[arg-type]
+        super().__init__(server, loop=asyncio.get_running_loop(), **options)  # type: ignore[arg-type]  # aiohttp's own options, passed on
         self.downstream: AiohttpDownstream | None = None
         self.busy = False
         self.receiving: StreamReader | None = None

@@ -54,7 +54,7 @@ async def follow(sidecar: Applied, *edits: str | Exception, wanted: int) -> list
     compiler.keep(outcome)
     first: Any = outcome.of("default")
     follower = Follower(watch, compiler, "default", told.put_nowait)
-    task = asyncio.create_task(follower.follow(sidecar, first))  # type: ignore[arg-type]
+    task = asyncio.create_task(follower.follow(sidecar, first))
     lines = []
     try:
         while len(lines) < wanted:

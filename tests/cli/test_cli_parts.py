@@ -59,7 +59,7 @@ def record(**more: object) -> Record:
         "started": 0.0,
     }
     base |= {"duration": 1.5, "finish_reasons": (), "client_retry": 0, "config": ""}
-    return Record(**{**base, **more})  # type: ignore[arg-type]
+    return Record(**{**base, **more})
 
 
 def tried(number: int, target: str, outcome: Outcome, *, probe: bool = False) -> AttemptRecord:
@@ -147,7 +147,7 @@ def test_a_pool_that_closes_or_opens_is_told_by_why_it_answers_503() -> None:
 
 def start(**more: object) -> Start:
     base: dict[str, object] = {"make": False, "command": "bin/modelpool", "port": 4891, "python": "bin/python"}
-    return Start(**{**base, **more})  # type: ignore[arg-type]
+    return Start(**{**base, **more})
 
 
 def test_commands_are_spelled_as_the_user_started_us() -> None:

@@ -86,7 +86,7 @@ async def raw_server(play: Play, *, ssl: object = None) -> AsyncIterator[RawServ
             writer.close()
             tasks.discard(task)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=ssl, limit=1 << 24)  # type: ignore[arg-type]
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=ssl, limit=1 << 24)
     port = server.sockets[0].getsockname()[1]
     try:
         yield RawServer(f"{'https' if ssl else 'http'}://127.0.0.1:{port}", port, wires)
@@ -296,7 +296,7 @@ async def data_server(
         accepted.put_nowait(fork)
 
     before = asyncio.all_tasks()
-    server = DataServer(accept, refusal_body=refusal_body, **options)  # type: ignore[arg-type]
+    server = DataServer(accept, refusal_body=refusal_body, **options)
     sockets = await server.start(hosts, 0)
     try:
         yield Edge(server, sockets[0].getsockname()[1], accepted)

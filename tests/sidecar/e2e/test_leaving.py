@@ -101,7 +101,7 @@ async def test_1000_clients_that_leave_leave_no_connection_no_permit_and_no_task
                 await asyncio.sleep(0)
         state = house.sidecar._state
         assert state.open_count("primary") == 0
-        assert state.in_flight(house.sidecar._proxy.snapshot.pools["chat"]) == 0  # type: ignore[union-attr, arg-type]
+        assert state.in_flight(house.sidecar._proxy.snapshot.pools["chat"]) == 0
         assert house.sidecar._server.buffered_bytes == 0
         assert house.sidecar.in_flight == 0
         expected = 0 if phase == "queued bytes" else 1_000

@@ -264,11 +264,11 @@ async def test_delivered_is_told_when_the_last_byte_has_left_not_before() -> Non
 @pytest.mark.parametrize("ending", ["finish", "fail"])
 async def test_that_holds_for_what_lies_below_every_mark(ending: str) -> None:
     async with data_server() as edge, client(edge.port, receive_buffer=8192) as it:
-        it.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        it.reader._transport.pause_reading()
         await it.send(GET)
         fork = await edge.next()
         fork.stream()
-        transport = fork.downstream._request.transport  # type: ignore[attr-defined]
+        transport = fork.downstream._request.transport
         sent = 0
         while not transport.get_write_buffer_size():
             fork.downstream.write(b"x" * 4096)
@@ -278,7 +278,7 @@ async def test_that_holds_for_what_lies_below_every_mark(ending: str) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
         assert fork.told == []
-        it.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        it.reader._transport.resume_reading()
         await it.head()
         if ending == "finish":
             assert len(await _chunks(it)) == sent
@@ -366,12 +366,12 @@ async def test_a_client_that_reads_nothing_is_cut_off_after_two_seconds(version:
         await it.send(f"GET / HTTP/{version}\r\nHost: localhost\r\n\r\n".encode())
         fork = await edge.next()
         fork.stream(b"x" * (16 * MIB))
-        it.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        it.reader._transport.pause_reading()
         started = asyncio.get_running_loop().time()
         fork.downstream.fail(EVENT)
         await soon(fork.delivered)
         assert 1.9 < asyncio.get_running_loop().time() - started < 2.5
-        it.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        it.reader._transport.resume_reading()
         got = b""
         with contextlib.suppress(ConnectionResetError):
             got = await it.rest()
@@ -443,7 +443,7 @@ async def test_in_the_middle_of_a_stream_too(how: str) -> None:
 @pytest.mark.parametrize("ended", [False, True], ids=["in the body", "after its end"])
 async def test_and_while_it_has_not_read_what_we_sent(how: str, ended: bool) -> None:
     async with data_server() as edge, client(edge.port, receive_buffer=8192) as it:
-        it.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        it.reader._transport.pause_reading()
         await it.post()
         fork = await edge.next()
         fork.stream(b"x" * (16 * MIB))
@@ -459,7 +459,7 @@ async def test_and_while_it_has_not_read_what_we_sent(how: str, ended: bool) -> 
 @pytest.mark.parametrize("how", LEAVING)
 async def test_a_client_that_leaves_during_a_fault_is_gone(how: str) -> None:
     async with data_server() as edge, client(edge.port, receive_buffer=8192) as it:
-        it.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        it.reader._transport.pause_reading()
         await it.post()
         fork = await edge.next()
         fork.stream(b"x" * (16 * MIB))

@@ -432,7 +432,7 @@ async def test_a_client_of_http_1_0_cannot_take_what_was_closed_for_all() -> Non
 
 async def test_an_answer_that_a_client_will_not_take_does_not_hold_up_the_end() -> None:
     async with data_server() as edge, client(edge.port, receive_buffer=8192) as it:
-        it.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        it.reader._transport.pause_reading()
         await it.send(GET)
         fork = await edge.next()
         fork.answer(body=b"x" * (16 * MIB))

@@ -52,7 +52,7 @@ async def edge() -> AsyncIterator[AiohttpUpstream]:
 async def ask(edge: AiohttpUpstream, url: str, *, idle_timeout: float = 60.0, **more: object) -> RememberingSink:
     """One attempt, to its end."""
     sink = RememberingSink()
-    edge.attempt("p", idle_timeout).start(upstream_request(url, **more), sink)  # type: ignore[arg-type]
+    edge.attempt("p", idle_timeout).start(upstream_request(url, **more), sink)
     await soon(sink.over)
     return sink
 
@@ -164,7 +164,7 @@ async def test_a_large_body_arrives_whole(edge: AiohttpUpstream) -> None:
 async def test_an_answer_that_comes_before_the_body_was_read_counts(edge: AiohttpUpstream) -> None:
     async def play(wire: Wire) -> None:
         await wire.reader.readuntil(b"\r\n\r\n")
-        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        wire.writer.transport.pause_reading()
         await wire.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
         await answered.wait()
 
@@ -598,10 +598,10 @@ async def test_a_cancelled_attempt_is_seen_by_the_provider_within_100_ms(edge: A
     async def play(wire: Wire) -> None:
         if phase == "uploading":
             await wire.reader.readuntil(b"\r\n\r\n")
-            wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            wire.writer.transport.pause_reading()
             ready.set()
             await cancelled.wait()
-            wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            wire.writer.transport.resume_reading()
         else:
             await wire.request()
         if phase in ("in the body", "paused"):
@@ -703,7 +703,7 @@ async def test_a_fault_of_the_sink_ends_the_attempt_and_its_connection_at_once(
     full = asyncio.Event()
 
     async def takes_nothing(wire: Wire) -> None:
-        wire.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        wire.reader._transport.pause_reading()
         await soon(full)
         await wire.send(CHUNKED + b"2\r\nhi\r\n")
         await asyncio.Event().wait()

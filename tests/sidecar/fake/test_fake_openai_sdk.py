@@ -90,7 +90,7 @@ async def test_a_tool_choice_is_kept(client: openai.AsyncOpenAI) -> None:
     named = await client.chat.completions.create(
         model="m", messages=ASK, tools=TOOLS, tool_choice={"type": "function", "function": {"name": "get_time"}}
     )
-    assert [call.function.name for call in named.choices[0].message.tool_calls or ()] == ["get_time"]  # type: ignore[union-attr]
+    assert [call.function.name for call in named.choices[0].message.tool_calls or ()] == ["get_time"]
     none = await client.chat.completions.create(model="m", messages=ASK, tools=TOOLS, tool_choice="none")
     assert none.choices[0].message.tool_calls is None
 

@@ -37,7 +37,7 @@ def test_an_answer_comes_through_as_it_was_and_says_who_gave_it() -> None:
     assert client.headers["x-modelpool-pool"] == "chat"
     assert client.headers["x-modelpool-target"] == "primary"
     assert client.headers["x-modelpool-attempts"] == "1"
-    assert client.headers["x-modelpool-config"] == bench.snapshot.pools["chat"].digest[7:19]  # type: ignore[union-attr]
+    assert client.headers["x-modelpool-config"] == bench.snapshot.pools["chat"].digest[7:19]
     assert client.headers["content-length"] == str(len(client.body))
     assert bench.nothing_is_held()
 
@@ -234,7 +234,7 @@ def test_a_model_that_the_client_named_and_the_provider_does_not_know_is_the_cli
     client = bench.ask({"model": "gpt-typo", "messages": []})
     bench.upstream.last.answer({"error": {"message": "no such model", "code": "model_not_found"}}, status=404)
     assert (client.status, client.json["error"]["code"]) == (404, "model_not_found")
-    assert bench.state.health(bench.snapshot.pools["chat"].targets["primary"]).available(bench.clock.now())  # type: ignore[union-attr]
+    assert bench.state.health(bench.snapshot.pools["chat"].targets["primary"]).available(bench.clock.now())
 
 
 # -- deadlines
