@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 STOP_SECONDS = 3.0
 
@@ -36,23 +37,51 @@ def pinned(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+class HeldSignals:
+    """Keeps Ctrl-C and SIGTERM back while a process is being started, until somebody is there to stop it.
+
+    A handler that raises in the middle of starting would leave a process behind that nobody knows. They are held by
+    handlers of ours, not by the signal mask: a child would inherit that and could not be ended any more.
+    """
+
+    def __init__(self) -> None:
+        self._caught: list[int] = []
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, lambda caught, _frame: self._caught.append(caught))
+
+    def release(self) -> None:
+        """The former handlers are back, and what came in the meantime comes now."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        for number in self._caught:
+            signal.raise_signal(number)
+
+
 @contextmanager
 def running(
     command: Sequence[str], *, core: int, env: Mapping[str, str], folder: Path, log: Path, read_output: bool = False
 ) -> Iterator["subprocess.Popen[str]"]:
     """The process, in a group of its own so that Ctrl-C reaches us alone; ended with the block, however it is left."""
-    with log.open("a") as sink, pinned(core):
-        process = subprocess.Popen(
-            command,
-            env=dict(env),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if read_output else sink,
-            stderr=sink,
-            text=True,
-            start_new_session=True,
-        )
+    held = HeldSignals()
     try:
+        with log.open("a") as sink, pinned(core):
+            process = subprocess.Popen(
+                command,
+                env=dict(env),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if read_output else sink,
+                stderr=sink,
+                text=True,
+                start_new_session=True,
+            )
+    except BaseException:
+        held.release()
+        raise
+    try:
+        held.release()
         yield process
     finally:
         stop(process)

@@ -17,7 +17,7 @@ import pytest
 
 from bench import procfs
 from bench.loads import Bench, Load, Upstream, Window, parse
-from bench.processes import Cores
+from bench.processes import Cores, HeldSignals
 from bench.starting import free_port
 from bench.tools import SOURCES, BuildError, build
 
@@ -321,7 +321,24 @@ def test_an_interrupted_run_leaves_nothing_behind(number: signal.Signals) -> Non
         run.send_signal(number)
         rest = run.stderr.read()
     assert (run.returncode, rest.strip()) == (130, "stopped; nothing is left running")
-    assert [pid for pid in started if Path(f"/proc/{pid}/stat").exists()] == []
+    assert [pid for pid in started if is_running(pid)] == []
+
+
+def is_running(pid: int) -> bool:
+    """Whether it still does anything: what has ended and was not yet collected by its new parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_signal_waits_until_somebody_can_stop_what_is_being_started() -> None:
+    held = HeldSignals()
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        held.release()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_the_whole_command_measures_and_tells_json(tmp_path: Path) -> None:
