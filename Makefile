@@ -67,7 +67,7 @@ bench: $(RUN_STAMP) ## CPU, latency and memory beside nginx (ARGS=... for benchm
 lock: ## write requirements/ anew from pyproject.toml (needs uv; UPGRADE=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv: $(PYTHON) -m pip install uv"; exit 1; }
 	uv pip compile $(LOCK) $(UPGRADE) --extra sidecar --extra cli --extra demo -o requirements/run.txt pyproject.toml
-	uv pip compile $(LOCK) $(UPGRADE) --extra sidecar --extra cli --extra demo --extra dev -c requirements/run.txt \
+	uv pip compile $(LOCK) $(UPGRADE) --extra operator --extra sidecar --extra cli --extra demo --extra dev -c requirements/run.txt \
 	  -o requirements/dev.txt pyproject.toml
 
 LOCK := --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
