@@ -2,7 +2,7 @@
 
 The operator's compiler fills in every default (behaviour.md, Defaults), so that the reader never has to know one.
 Durations are whole milliseconds; the names on the wire are camelCase; keys never stand here, only the names of the
-files in the mounted `credentials/` folder that hold them.
+mounted files that hold them (`mount`).
 
 Evolution (B52): a field added later gets a default, so that an older config stays readable. What an older reader must
 not ignore is named in `requires` of the pool or provider that needs it.

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modelpool_config.mount import CREDENTIAL_PREFIX, CREDENTIALS_FOLDER
+
 PREVIOUS_SECONDS = 600.0
 """How long after a rotation the key before it is still known: a provider may be slower to learn than we are (B17)."""
 _DIGEST_LENGTH = 12
@@ -33,7 +35,7 @@ def digest_of_digests(digests: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a directory holds: the usable values by file name, and of each other file why it is left out.
+    """What a mount holds: the usable values by credential, and of each other file why it is left out.
 
     `unreadable`: one of them may hold a value all the same, to be looked for again.
     """
@@ -43,8 +45,16 @@ class Found:
     unreadable: bool
 
 
-def read_directory(directory: Path) -> Found:
-    """The values in the files of a directory; none where there is no directory. OSError where it cannot be listed.
+def files(mount: Path) -> dict[str, Path]:
+    """Where each credential lies: `credential.<name>` in the mount, as the projected Secret has them, or
+    `credentials/<name>`; the former counts where both are there. OSError where they cannot be listed."""
+    projected = {path.name.removeprefix(CREDENTIAL_PREFIX): path for path in _listed(mount, CREDENTIAL_PREFIX)}
+    found = {path.name: path for path in _listed(mount / CREDENTIALS_FOLDER)} | projected
+    return {name: found[name] for name in sorted(found) if name}
+
+
+def read(mount: Path) -> Found:
+    """The values in the files of a mount; none where there is no directory. OSError where they cannot be listed.
 
     One trailing newline is not part of a value. A file that cannot be read, or cannot be a header's value (empty, not
     UTF-8, control characters), is left out alone: its targets are unavailable, the others go on.
@@ -52,22 +62,23 @@ def read_directory(directory: Path) -> Found:
     values: dict[str, str] = {}
     left_out: dict[str, str] = {}
     unreadable = False
-    for path in _files(directory):
+    for name, path in files(mount).items():
         try:
             value = _value(_read(path))
         except OSError as error:
-            unreadable, left_out[path.name] = True, f"it cannot be read: {error.strerror}"
+            unreadable, left_out[name] = True, f"it cannot be read: {error.strerror}"
             continue
         if value is None:
-            left_out[path.name] = "it is empty, not UTF-8, or has control characters"
+            left_out[name] = "it is empty, not UTF-8, or has control characters"
         else:
-            values[path.name] = value
+            values[name] = value
     return Found(values, left_out, unreadable)
 
 
-def _files(directory: Path) -> list[Path]:
+def _listed(directory: Path, prefix: str = "") -> list[Path]:
+    """The files of a directory with this prefix, hidden ones left out."""
     try:
-        return sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+        return [path for path in directory.iterdir() if path.name.startswith(prefix) and path.name[0] != "."]
     except FileNotFoundError:
         return []
 

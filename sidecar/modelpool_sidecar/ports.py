@@ -103,7 +103,7 @@ class Credentials(Protocol):
     """The mounted keys."""
 
     def get(self, name: str) -> str | None:
-        """The current value of `credentials/<name>`, None where it is not there. Never logged, never in a repr."""
+        """The current value of the credential, None where it is not there. Never logged, never in a repr."""
         ...
 
     def previous(self, name: str) -> str | None:

@@ -18,11 +18,10 @@ from typing import Literal
 from modelpool_config import codec
 from modelpool_config.codec import InvalidConfigError
 from modelpool_config.models import Config
+from modelpool_config.mount import SIDECARS_FILE
 from modelpool_sidecar import configfiles, credentials
 
 _LINK = "..data"
-_SIDECARS = "sidecars.json"
-_CREDENTIALS = "credentials"
 _SWAPS = 5
 """A volume that is swapped this often while it is read once is not a kubelet's."""
 _SETTLE_SECONDS = 1.0
@@ -130,8 +129,8 @@ class Mount:
         config = self._config(directory)
         if config.config is None:
             problems.append(Problem("config", config.reason, config.content))
-        sidecars = self._sidecars(directory / _SIDECARS, problems)
-        keys = self._keys(directory / _CREDENTIALS, problems)
+        sidecars = self._sidecars(directory / SIDECARS_FILE, problems)
+        keys = self._keys(directory, problems)
         return Reading(config.config, config.digest, keys, sidecars, tuple(problems))
 
     def _config(self, directory: Path) -> _Decoded:
@@ -157,18 +156,18 @@ class Mount:
             return 1
         except OSError as error:
             self._unreadable = True
-            problems.append(Problem("sidecars", f"{_SIDECARS}: it cannot be read: {error.strerror}"))
+            problems.append(Problem("sidecars", f"{SIDECARS_FILE}: it cannot be read: {error.strerror}"))
             return self._last.sidecars
         except (ValueError, RecursionError):
             number = None
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-            problems.append(Problem("sidecars", f"{_SIDECARS}: it must hold the number of sidecars, like 3"))
+            problems.append(Problem("sidecars", f"{SIDECARS_FILE}: it must hold the number of sidecars, like 3"))
             return self._last.sidecars
         return max(1, number)
 
     def _keys(self, directory: Path, problems: list[Problem]) -> Mapping[str, str]:
         try:
-            found = credentials.read_directory(directory)
+            found = credentials.read(directory)
         except OSError as error:
             self._unreadable = True
             problems.append(
@@ -184,7 +183,7 @@ class Mount:
 def _stats(directory: Path) -> list[tuple[str, int, int, int]]:
     found = []
     try:
-        paths = [*configfiles.find(directory), directory / _SIDECARS, *sorted((directory / _CREDENTIALS).glob("*"))]
+        paths = [*configfiles.find(directory), directory / SIDECARS_FILE, *credentials.files(directory).values()]
     except OSError:
         return []
     for path in paths:

@@ -19,6 +19,7 @@ import aiohttp
 import modelpool_sidecar
 from modelpool_config import codec
 from modelpool_config.models import Config
+from modelpool_config.mount import CREDENTIAL_PREFIX
 
 PATIENCE_SECONDS = 10.0
 """How long a test waits for what must happen; nothing waits this long when all is well."""
@@ -65,8 +66,8 @@ class Volume:
             self._drop("config.json")
             self._files["config.json.gz" if gzipped else "config.json"] = codec.compress(data) if gzipped else data
         if keys is not None:
-            self._drop("credentials/")
-            self._files.update({f"credentials/{name}": value.encode() for name, value in keys.items()})
+            self._drop(CREDENTIAL_PREFIX)
+            self._files.update({CREDENTIAL_PREFIX + name: value.encode() for name, value in keys.items()})
         if sidecars is not None:
             self._files["sidecars.json"] = b"%d\n" % sidecars
         self.swap()
@@ -85,7 +86,7 @@ class Volume:
         """The same files, in a new directory."""
         self._version += 1
         directory = self.root / f"..2026_11_21_04_00_{self._version:03}.1"
-        (directory / "credentials").mkdir(parents=True)
+        directory.mkdir(parents=True)
         for name, data in self._files.items():
             (directory / name).write_bytes(data)
         link, temporary = self.root / "..data", self.root / "..data_tmp"

@@ -91,7 +91,10 @@ def test_a_swap_to_the_same_is_nothing(kubelet: Kubelet) -> None:
     assert mount.poll(1.0) is None
 
 
-@pytest.mark.parametrize("change", [{"credentials__k": b"2"}, {"credentials__l": b"1"}, {"sidecars_json": b"7"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"credentials__k": b"2"}, {"credentials__l": b"1"}, {"credential.l": b"1"}, {"sidecars_json": b"7"}],
+)
 def test_new_keys_or_sidecars_are_told_under_the_same_digest(kubelet: Kubelet, change: dict[str, bytes]) -> None:
     files = {"config_json": codec.encode(config("a")), "credentials__k": b"1"}
     kubelet.write(**files)
@@ -330,16 +333,17 @@ def test_plain_files_are_watched_too(tmp_path: Path) -> None:
     assert loaded.config == config("a", "b")
 
 
-def test_a_new_key_beside_them_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["credentials/k", "credential.k"])
+def test_a_new_key_beside_them_too(tmp_path: Path, key: str) -> None:
     (tmp_path / "config.json").write_bytes(codec.encode(config("a")))
     mount = Mount(tmp_path)
     mount.poll(0.0)
-    (tmp_path / "credentials").mkdir()
-    (tmp_path / "credentials" / "k").write_bytes(b"1")
+    (tmp_path / key).parent.mkdir(exist_ok=True)
+    (tmp_path / key).write_bytes(b"1")
     loaded = mount.poll(1.0)
     assert loaded is not None
     assert loaded.credentials == {"k": "1"}
-    (tmp_path / "credentials" / "k").unlink()
+    (tmp_path / key).unlink()
     loaded = mount.poll(2.0)
     assert loaded is not None
     assert loaded.credentials == {}

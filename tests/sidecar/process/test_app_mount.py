@@ -180,7 +180,7 @@ async def test_a_key_that_cannot_be_read_is_absent_alone_and_named_once(
     providers = [a_provider("open", base_url=primary), a_provider(base_url=primary, auth=an_api_key())]
     house.volume.put(a_config(pools, providers), {CREDENTIAL: "key-1"})
     house.volume.swap()
-    file = house.volume.root / "..data" / "credentials" / CREDENTIAL
+    file = house.volume.root / "..data" / f"credential.{CREDENTIAL}"
     file.unlink()
     file.mkdir()
     with caplog.at_level(logging.WARNING, LOGGER):
