@@ -1,0 +1,82 @@
+"""The real control planes that tests may ask for; their programs are built before the first test, in sight."""
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+import controlplane_build
+from controlplane import ControlPlane
+
+NEEDS = {
+    "controlplane": ("certificates", "v1.35", "helm"),
+    "own_controlplane": ("certificates", "v1.35", "helm"),
+    "namespace": ("certificates", "v1.35", "helm"),
+    "controlplane_129": ("certificates", "v1.35", "helm", "v1.29"),
+}
+"""The fixtures, and the modules that each needs."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What needs a control plane is slow, and stays with one worker (`--dist loadgroup`) unless it says otherwise."""
+    if NEEDS.keys() & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("controlplane"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the chosen tests need here, where no test's time limit runs and the terminal shows it."""
+    asked = {name for item in session.items for name in getattr(item, "fixturenames", ()) if name in NEEDS}
+    if not asked or session.config.option.collectonly:
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"control plane: {line}\n")
+
+    try:
+        controlplane_build.programs(dict.fromkeys(module for name in asked for module in NEEDS[name]), say=say)
+    except controlplane_build.CannotBuildError as error:
+        say(str(error))
+
+
+def _running(api: str, *, controllers: bool = True) -> Iterator[ControlPlane]:
+    try:
+        plane = ControlPlane(api, controllers=controllers)
+    except controlplane_build.CannotBuildError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    try:
+        yield plane
+    finally:
+        plane.close()
+
+
+@pytest.fixture(scope="session")
+def controlplane() -> Iterator[ControlPlane]:
+    """The control plane that a worker's tests share: keep to namespaces of your own, and leave nothing cluster-wide."""
+    yield from _running("v1.35")
+
+
+@pytest.fixture
+def own_controlplane() -> Iterator[ControlPlane]:
+    """A control plane for this test alone: for faults, and for what is cluster-wide."""
+    yield from _running("v1.35")
+
+
+@pytest.fixture(scope="session")
+def controlplane_129() -> Iterator[ControlPlane]:
+    """The oldest API server that is supported, without controllers."""
+    yield from _running("v1.29", controllers=False)
+
+
+@pytest.fixture
+def namespace(controlplane: ControlPlane) -> Iterator[str]:
+    """A new namespace on the shared control plane, deleted after the test."""
+    name = controlplane.namespace()
+    yield name
+    controlplane.request("DELETE", f"/api/v1/namespaces/{name}")

@@ -1,0 +1,3 @@
+module modelpool.dev/controlplane/certificates
+
+go 1.24.0
