@@ -163,7 +163,8 @@ class _Compiler:
             if isinstance(entry.resource, Provider)
         }
         self._keys: dict[str, Keys] = {
-            name: credentials.gather(provider, observed.secrets, copied) for name, provider in self._providers.items()
+            name: credentials.gather(provider, observed.secrets, copied, observed.unreadable)
+            for name, provider in self._providers.items()
         }
 
     def compile(self) -> tuple[Namespace, dict[Key, Verdict]]:

@@ -40,13 +40,15 @@ class Refused:
 class Observed:
     """Everything that `desired` looks at.
 
-    `documents` finds the manifest of an object again; `skipped` are the manifests of other kinds; `problems` are those
-    of all manifests that could not be read, also of those that have no name.
+    `unreadable`: Secrets that are there and could not be read just now, with why. `documents` finds the manifest of an
+    object again; `skipped` are the manifests of other kinds; `problems` are those of all manifests that could not be
+    read, also of those that have no name.
     """
 
     providers: Mapping[Name, Provider] = field(default_factory=dict)
     pools: Mapping[Name, ModelPool] = field(default_factory=dict)
     secrets: Mapping[Name, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
+    unreadable: Mapping[Name, str] = field(default_factory=dict)
     refused: Mapping[Key, Refused] = field(default_factory=dict)
     namespaces: frozenset[str] = frozenset()
     documents: Mapping[Key, int] = field(default_factory=dict)

@@ -11,13 +11,20 @@ PACKAGE = Path(modelpool_operator.__file__).parent
 PURE = [
     "api",
     "checks",
+    "compiling.py",
+    "conditions.py",
     "crds",
     "defaults.py",
     "desired.py",
     "durations.py",
+    "manifests.py",
+    "paths.py",
     "problems.py",
     "render.py",
     "resources.py",
+    "sidecarcount.py",
+    "store.py",
+    "table.py",
 ]
 FORBIDDEN = {"aiohttp", "asyncio", "kopf", "kubernetes", "modelpool_sidecar", "os", "random", "socket", "time"}
 MODULES = [

@@ -12,7 +12,7 @@ from modelpool_operator.api.types import AnyList, AtMost, Between, EntryName, Sp
 
 Word = Annotated[str, Text("a CamelCase word", r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?\Z")]
 Sentence = Annotated[str, Text(least=0, most=32_768)]
-Generation = Annotated[int, Between(0, 2**63 - 1)]
+Generation = Annotated[int, Between(0, 2**53 - 1)]
 
 
 class Condition(Spec):

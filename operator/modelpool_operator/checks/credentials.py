@@ -30,8 +30,14 @@ class Keys:
     missing: tuple[Problem, ...]
 
 
-def gather(provider: Provider, secrets: Mapping[Name, Mapping[str, bytes]], copied: Mapping[str, str]) -> Keys:
-    """The credentials that a Provider names, by file; `copied` are the values of the namespace's last config."""
+def gather(
+    provider: Provider,
+    secrets: Mapping[Name, Mapping[str, bytes]],
+    copied: Mapping[str, str],
+    unreadable: Mapping[Name, str] | None = None,
+) -> Keys:
+    """The credentials that a Provider names, by file; `copied` are the values of the namespace's last config;
+    `unreadable` are Secrets that are there and could not be read, with why."""
     namespace = provider.metadata.namespace
     key = ("Provider", namespace, provider.metadata.name)
     values: dict[str, str] = {}
@@ -39,7 +45,8 @@ def gather(provider: Provider, secrets: Mapping[Name, Mapping[str, bytes]], copi
     missing: list[Problem] = []
     for path, ref, prefix in _references(provider):
         name = file_name(namespace, ref)
-        found = _value(namespace, secrets, path, ref, prefix)
+        why = (unreadable or {}).get((namespace, ref.name))
+        found = _pending(path, ref, why) if why else _value(namespace, secrets, path, ref, prefix)
         if isinstance(found, str):
             values[name] = found
             continue
@@ -49,6 +56,11 @@ def gather(provider: Provider, secrets: Mapping[Name, Mapping[str, bytes]], copi
         else:
             missing.append(problems[-1])
     return Keys(values, tuple(problems), tuple(missing))
+
+
+def secret_names(provider: Provider) -> frozenset[str]:
+    """The Secrets that a Provider names, all in its own namespace."""
+    return frozenset(ref.name for _path, ref, _prefix in _references(provider))
 
 
 def file_name(namespace: str, ref: SecretRef) -> str:
@@ -67,6 +79,11 @@ def _references(provider: Provider) -> Iterator[tuple[Path, SecretRef, str]]:
     for index, header_entry in enumerate(provider.spec.headers or ()):
         if header_entry.secret_ref is not None:
             yield ("spec", "headers", index, "secretRef"), header_entry.secret_ref, ""
+
+
+def _pending(path: Path, ref: SecretRef, why: str) -> Finding:
+    text = f'names the Secret "{ref.name}", which could not be read yet: {why}'
+    return Finding(path, text, "CredentialPending", "ResolvedRefs")
 
 
 def _value(

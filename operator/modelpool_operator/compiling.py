@@ -1,0 +1,103 @@
+"""One namespace from what was seen to the bytes that are published and the status of each object: pure, and slow enough
+with a thousand pools to be done in a thread.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from modelpool_config import codec
+from modelpool_config.models import ClosedPool, Config, Pool
+from modelpool_operator import conditions, manifests
+from modelpool_operator.api.modelpool import ModelPool
+from modelpool_operator.api.provider import Provider
+from modelpool_operator.conditions import Publication, Status
+from modelpool_operator.desired import Accepted, Desired, Namespace, desired
+from modelpool_operator.problems import Key
+from modelpool_operator.resources import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What should be published. `config` None: the namespace gets none. `digests`: of each pool, closed ones too."""
+
+    result: Desired
+    config: bytes | None = field(repr=False)
+    accepted: bytes = field(repr=False)
+    credentials: Mapping[str, str] = field(repr=False)
+    digests: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What an object says now: its status, and the generation that was judged."""
+
+    generation: int
+    status: Mapping[str, Any]
+
+
+def compile_namespace(namespace: str, observed: Observed, last_good: Accepted, copied: Mapping[str, str]) -> Compiled:
+    """The namespace's config, proved readable with the sidecar's own decoder; InvalidConfigError is a fault of ours."""
+    result = desired(observed, last_good=last_good, copied={namespace: copied})
+    made: Namespace | None = result.namespaces.get(namespace)
+    config = None if made is None else codec.encode(made.config)
+    if config is not None:
+        codec.decode(config)
+    return Compiled(
+        result,
+        config,
+        manifests.pack(result.accepted),
+        made.credentials if made else {},
+        {} if made is None else digests(made.config),
+    )
+
+
+def digests(config: Config) -> dict[str, str]:
+    """The digest of each pool by name."""
+    each: list[Pool | ClosedPool] = [*config.pools, *config.closed]
+    return {pool.name: codec.pool_digest(config, pool) for pool in each}
+
+
+def digests_of(config: bytes | None) -> dict[str, str]:
+    """The same of a config as it stands in a ConfigMap; none where it cannot be read."""
+    try:
+        return {} if config is None else digests(codec.decode(config))
+    except codec.InvalidConfigError:
+        return {}
+
+
+def status_of(compiled: Compiled, key: Key, publication: Publication, present: Present, now: datetime) -> Status:
+    """The status of one object as it should be."""
+    result = compiled.result
+    verdict, resource = result.verdicts[key], result.accepted.get(key)
+    if key[0] == "Provider":
+        provider = resource if isinstance(resource, Provider) else None
+        return conditions.provider_status(verdict, provider, publication, present.status, present.generation, now)
+    pool = resource if isinstance(resource, ModelPool) else None
+    named = {name: ("Provider", key[1], name) for name in _provider_names(pool)}
+    providers = {
+        name: (result.verdicts[each], form if isinstance(form := result.accepted.get(each), Provider) else None)
+        for name, each in named.items()
+        if each in result.verdicts
+    }
+    digest = compiled.digests.get(key[2], "")
+    return conditions.pool_status(
+        verdict, pool, providers, digest, publication, present.status, present.generation, now
+    )
+
+
+def different(
+    compiled: Compiled, publication: Publication, presents: Mapping[Key, Present], now: datetime
+) -> tuple[Key, ...]:
+    """The objects whose status says something else than it should."""
+    return tuple(
+        key
+        for key, present in presents.items()
+        if key in compiled.result.verdicts
+        and conditions.words(present.status) != conditions.words(status_of(compiled, key, publication, present, now))
+    )
+
+
+def _provider_names(pool: ModelPool | None) -> tuple[str, ...]:
+    return () if pool is None else tuple(dict.fromkeys(target.provider_ref.name for target in pool.spec.targets))

@@ -1,0 +1,237 @@
+"""One namespace brought to what it should be, whatever it is now: gather, compile, apply, report.
+
+Level-triggered: every look reads the whole namespace from the store and writes only what differs. The Secret goes
+before the ConfigMap that needs it; a credential that nobody names any more stays until the sidecars must have moved.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from modelpool_config.codec import InvalidConfigError
+from modelpool_operator import compiling, manifests, sidecarcount
+from modelpool_operator.api.provider import Provider
+from modelpool_operator.checks import credentials
+from modelpool_operator.compiling import Compiled, Present
+from modelpool_operator.conditions import PENDING, Publication, Said, Status
+from modelpool_operator.desired import Accepted
+from modelpool_operator.kube import ApiError, Kube, NotLeadingError
+from modelpool_operator.manifests import Content
+from modelpool_operator.owned import Objects, Owned, TooLargeError
+from modelpool_operator.problems import Key
+from modelpool_operator.reporting import Reporter
+from modelpool_operator.secretvalues import SecretValues, Values
+from modelpool_operator.sidecarcount import Count
+from modelpool_operator.store import Seen, Store
+from modelpool_operator.telemetry import Telemetry
+from modelpool_operator.worklist import RetryError, Worklist
+
+PRUNE_AFTER = timedelta(minutes=5)
+"""A mounted volume is brought up to date within 90 seconds, also where nobody helps."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What outlives a look at a namespace. `told`: the last thing that was logged about it."""
+
+    accepted: Accepted | None = None
+    count: Count | None = None
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    objects: Objects
+    values: Values
+    compiled: Compiled
+    sidecars: int
+    wanted: Mapping[str, str] = field(repr=False)
+    """The credentials that the Secret should hold, those on their way out included."""
+
+
+class Reconciler:
+    """Everything that is done for one namespace. `now` is wall time, for dates alone."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        instance: str,
+        telemetry: Telemetry,
+        *,
+        identity: str,
+        now: Callable[[], datetime],
+        chance: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._instance = instance
+        self._telemetry = telemetry
+        self._now = now
+        self._owned = Owned(kube, store, instance, telemetry.wrote)
+        self._secrets = SecretValues(kube, store)
+        self._memory: dict[str, _Memory] = {}
+        self.worklist: Worklist[str] = Worklist("reconcile", self._reconcile, chance=chance, explain=self._explain)
+        self.reporter = Reporter(
+            kube, store, identity, now=now, chance=chance, moved=self.worklist.mark, counted=telemetry.wrote
+        )
+
+    async def _reconcile(self, namespace: str) -> None:
+        with self._telemetry.reconciling(namespace) as look:
+            if self._store.is_ending(namespace):
+                self._forget(namespace)
+                return
+            memory = self._memory.setdefault(namespace, _Memory())
+            objects = await self._owned.read(namespace)
+            other = objects.other_instance(self._instance)
+            if other is not None:
+                self._tell(memory, namespace, f"is served by another instance, {other}: nothing is written there")
+                self._telemetry.conflict(namespace, True)
+                return
+            self._telemetry.conflict(namespace, objects.foreign is not None)
+            gathered = await self._gather(namespace, memory, objects)
+            look.pools(len(gathered.compiled.digests))
+            try:
+                publication = await self._publish(namespace, memory, gathered)
+            except ApiError as error:
+                if error.terminating:
+                    self._forget(namespace)
+                    return
+                if error.stale:
+                    self._owned.forget(namespace)
+                    raise RetryError(0.2) from error
+                await self._report(namespace, gathered, _blocked(gathered, _pending(str(error))))
+                raise
+            await self._report(namespace, gathered, publication)
+            if publication.blocked is None and memory.told:
+                self._tell(memory, namespace, "")
+            if gathered.values.passing:
+                raise RetryError(2.0)
+
+    async def _gather(self, namespace: str, memory: _Memory, objects: Objects) -> _Gathered:
+        ours = objects.config_map if objects.foreign is None else None
+        content = ours.content if ours else Content(None, None, None)
+        if memory.accepted is None:
+            memory.accepted = manifests.unpack(content.accepted, namespace)
+        observed = self._store.observed(namespace)
+        providers = [*observed.providers.values(), *memory.accepted.values()]
+        names = {name for each in providers if isinstance(each, Provider) for name in credentials.secret_names(each)}
+        values = await self._secrets.read(namespace, sorted(names))
+        wanted = self._store.wants_config(namespace) or ours is not None
+        observed = replace(
+            observed,
+            secrets=values.secrets,
+            unreadable=values.unreadable,
+            namespaces=frozenset({namespace} if wanted else ()),
+        )
+        copied = objects.secret.credentials if objects.secret and objects.foreign is None else {}
+        compiled = await asyncio.to_thread(compiling.compile_namespace, namespace, observed, memory.accepted, copied)
+        kept = {} if self._may_prune(namespace, compiled, content, ours.written if ours else None) else copied
+        return _Gathered(
+            objects, values, compiled, self._count(namespace, memory, content), {**kept, **compiled.credentials}
+        )
+
+    def _may_prune(self, namespace: str, compiled: Compiled, content: Content, written: datetime | None) -> bool:
+        """Whether no sidecar can still run a config that names a credential which ours does not name any more."""
+        if compiled.config is None or content.config != compiled.config or written is None:
+            return False
+        left = written + PRUNE_AFTER - self._now()
+        if left > timedelta(0):
+            self.worklist.mark(namespace, left.total_seconds() + 1)
+            return False
+        return True
+
+    def _count(self, namespace: str, memory: _Memory, content: Content) -> int:
+        clock = asyncio.get_running_loop().time()
+        pods = len(self._store.pods.of(namespace))
+        memory.count = sidecarcount.counted(memory.count or Count(content.sidecars or 1), pods, clock)
+        if (due := sidecarcount.due(memory.count)) is not None:
+            self.worklist.mark(namespace, max(0.1, due - clock))
+        return memory.count.told
+
+    async def _publish(self, namespace: str, memory: _Memory, gathered: _Gathered) -> Publication:
+        """Write what differs. What comes back is what really stands there."""
+        compiled = gathered.compiled
+        if compiled.config is None:
+            memory.accepted = compiled.result.accepted
+            return Publication({})
+        if gathered.objects.foreign is not None:
+            message = f"the {gathered.objects.foreign} in namespace {namespace} was not made by modelpool: remove it"
+            self._tell(memory, namespace, message)
+            return _blocked(gathered, Said("False", "NameConflict", message))
+        content = Content(compiled.config, compiled.accepted, gathered.sidecars)
+        found = gathered.objects.config_map
+        try:
+            await self._write_secret(namespace, gathered)
+            if found is None or found.content != content or found.strange:
+                found = await self._owned.write_config_map(namespace, content, self._now())
+        except TooLargeError as error:
+            self._tell(memory, namespace, str(error))
+            return _blocked(gathered, Said("False", "ConfigTooLarge", f"{error}; the last config that fits stays"))
+        memory.accepted = compiled.result.accepted
+        self._telemetry.config_bytes(namespace, found.size)
+        return Publication(compiled.digests, found.written, crowded=found.size > manifests.WARN_BYTES)
+
+    async def _write_secret(self, namespace: str, gathered: _Gathered) -> None:
+        found = gathered.objects.secret
+        if found is None or found.credentials != gathered.wanted or found.strange:
+            await self._owned.write_secret(namespace, gathered.wanted, self._now())
+
+    async def _report(self, namespace: str, gathered: _Gathered, publication: Publication) -> None:
+        compiled = gathered.compiled
+        seen = {key: each for key in compiled.result.verdicts if (each := self._store.seen(key)) is not None}
+        presents = {key: Present(each.generation, each.status) for key, each in seen.items()}
+        differing = await asyncio.to_thread(compiling.different, compiled, publication, presents, self._now())
+        for key, each in seen.items():
+            if key in differing:
+                self.reporter.want(key, _maker(compiled, key, each, publication))
+            else:
+                self.reporter.drop(key)
+
+    def _forget(self, namespace: str) -> None:
+        self._memory.pop(namespace, None)
+        self._owned.forget(namespace)
+        self._secrets.forget(namespace)
+        self._telemetry.conflict(namespace, False)
+        self._telemetry.config_bytes(namespace, None)
+
+    def _tell(self, memory: _Memory, namespace: str, what: str) -> None:
+        if what != memory.told:
+            memory.told = what
+            logger.warning("namespace %s: %s", namespace, what or "all is well again")
+
+    def _explain(self, namespace: str, error: Exception) -> float | None:
+        if isinstance(error, NotLeadingError):
+            return None
+        memory = self._memory.setdefault(namespace, _Memory())
+        if isinstance(error, ApiError):
+            self._tell(memory, namespace, str(error))
+            return error.retry_after_seconds
+        what = "the config that was made cannot be read" if isinstance(error, InvalidConfigError) else "it failed"
+        logger.error("namespace %s: %s", namespace, what, exc_info=error)
+        return None
+
+
+def _maker(
+    compiled: Compiled, key: Key, judged: Seen, publication: Publication
+) -> Callable[[Seen, datetime], Status | None]:
+    def make(seen: Seen, now: datetime) -> Status | None:
+        if (seen.uid, seen.generation) != (judged.uid, judged.generation):
+            return None
+        return compiling.status_of(compiled, key, publication, Present(seen.generation, seen.status), now)
+
+    return make
+
+
+def _pending(why: str) -> Said:
+    return Said("Unknown", PENDING, f"its config could not be written yet: {why}")
+
+
+def _blocked(gathered: _Gathered, why: Said) -> Publication:
+    """What stands there is not what should: the pools whose section is the same are published all the same."""
+    found = gathered.objects.config_map if gathered.objects.foreign is None else None
+    standing = compiling.digests_of(found.content.config) if found else {}
+    return Publication(standing, found.written if found else None, why)
