@@ -3,16 +3,19 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import controlplane_build
 from controlplane import ControlPlane
 
+CRDS = Path(__file__).parents[1] / "deploy" / "crds"
 NEEDS = {
     "controlplane": ("certificates", "v1.35", "helm"),
     "own_controlplane": ("certificates", "v1.35", "helm"),
     "namespace": ("certificates", "v1.35", "helm"),
+    "applied_crds": ("certificates", "v1.35", "helm", "v1.29"),
     "controlplane_129": ("certificates", "v1.35", "helm", "v1.29"),
 }
 """The fixtures, and the modules that each needs."""
@@ -72,6 +75,17 @@ def own_controlplane() -> Iterator[ControlPlane]:
 def controlplane_129() -> Iterator[ControlPlane]:
     """The oldest API server that is supported, without controllers."""
     yield from _running("v1.29", controllers=False)
+
+
+@pytest.fixture(scope="session", params=["v1.29", "v1.35"])
+def applied_crds(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """Our CRDs on the oldest API server that is supported and on the newest, each applied in one of the two ways."""
+    api: str = request.param
+    for plane in _running(api, controllers=False):
+        way = ["--server-side"] if api == "v1.35" else []
+        plane.kubectl("apply", *way, "-f", str(CRDS)).ok()
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s").ok()
+        yield plane
 
 
 @pytest.fixture

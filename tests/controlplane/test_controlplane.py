@@ -95,8 +95,7 @@ def test_nothing_runs_on_where_the_process_that_started_it_is_killed(tmp_path: P
     assert len(running) == 3
     _eventually(lambda: not any(map(_alive, running)))
     assert Path(folder).exists()
-    sweep = "import controlplane; controlplane._sweep()"
-    subprocess.run([sys.executable, "-c", sweep], env=env, check=True)
+    subprocess.run([sys.executable, "-c", "import controlplane_room; controlplane_room.sweep()"], env=env, check=True)
     assert not Path(folder).exists()
 
 

@@ -5,22 +5,17 @@ with the process that started it, however that ends. tests/controlplane/README.m
 """
 
 import contextlib
-import fcntl
 import os
-import random
 import secrets
-import shutil
-import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 import controlplane_build
 from controlplane_client import Answered, Client, Ran, encoded, kubeconfig, run
 from controlplane_process import Child
+from controlplane_room import Room, free_ports, sweep
 
 START_SECONDS = 60.0
 CONTROLLERS = (
@@ -38,9 +33,6 @@ CONTROLLERS = (
     "serviceaccount-token-controller",
     "validatingadmissionpolicy-status-controller",
 )
-_PORTS = range(20000, 32000)
-"""Below those that systems give to outgoing connections: nobody takes one while the API is away."""
-_PREFIX = "modelpool-controlplane-"
 _NO_LABELS: Mapping[str, str] = {}
 
 
@@ -51,10 +43,10 @@ class ControlPlane:
         """`api`: the module that the API server is from. Raises CannotBuildError."""
         modules = ("certificates", "v1.35", "helm", api)
         self._programs = controlplane_build.programs(dict.fromkeys(modules), say=lambda line: None)
-        _sweep()
-        self.dir = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._held = _hold(self.dir)
-        self._api = api
+        sweep()
+        self._room = Room()
+        self.dir = self._room.dir
+        self.api = api
         self._children: dict[str, Child] = {}
         try:
             self.certificates = self.dir / "certificates"
@@ -66,7 +58,7 @@ class ControlPlane:
             raise
 
     def __repr__(self) -> str:
-        return f"<ControlPlane {self._api} at {self.url}: {', '.join(map(repr, self._children.values()))}>"
+        return f"<ControlPlane {self.api} at {self.url}: {', '.join(map(repr, self._children.values()))}>"
 
     # What there is
 
@@ -103,7 +95,7 @@ class ControlPlane:
         metadata = {"name": name, "labels": dict(labels)}
         self.request("POST", "/api/v1/namespaces", {"metadata": metadata}).ok()
         if "kube-controller-manager" in self._children:
-            self._until(lambda: self._is_there(f"/api/v1/namespaces/{name}/serviceaccounts/default"))
+            self.until(lambda: self._is_there(f"/api/v1/namespaces/{name}/serviceaccounts/default"))
         return name
 
     def token(self, namespace: str, serviceaccount: str, seconds: int = 3600) -> str:
@@ -119,6 +111,15 @@ class ControlPlane:
         token = folder / "token"
         token.write_text(self.token(namespace, serviceaccount))
         return kubeconfig(folder / "kubeconfig", self.url, self.ca, {"tokenFile": str(token)}, namespace)
+
+    def until(self, holds: Callable[[], bool], seconds: float = START_SECONDS) -> None:
+        """Ask again and again until it holds; AssertionError at the deadline, and where a part of this has ended."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            for child in self._children.values():
+                assert child.running, f"{child}\n{child.tail()}"
+            assert time.monotonic() < deadline, "\n".join(f"{each}\n{each.tail()}" for each in self._children.values())
+            time.sleep(0.05)
 
     # Faults
 
@@ -162,13 +163,12 @@ class ControlPlane:
         for name in ("kube-controller-manager", "kube-apiserver", "etcd"):
             if child := self._children.pop(name, None):
                 child.kill()
-        shutil.rmtree(self.dir, ignore_errors=True)
-        self._held.close()
+        self._room.close()
 
     # How it starts
 
     def _start(self, *, controllers: bool) -> None:
-        etcd, peers, self.port = _free_ports(3)
+        etcd, peers, self.port = free_ports(3)
         self.url = f"https://127.0.0.1:{self.port}"
         self.client = Client(self.url, self.certificates)
         admin = {
@@ -204,13 +204,13 @@ class ControlPlane:
                 "--kube-api-burst=400",
                 "--concurrent-gc-syncs=4",
             )
-            self._until(lambda: self._is_there("/api/v1/namespaces/default/serviceaccounts/default"))
+            self.until(lambda: self._is_there("/api/v1/namespaces/default/serviceaccounts/default"))
 
     def _start_api(self) -> None:
         key, certificate = self.certificates / "apiserver.key", self.certificates / "apiserver.crt"
         accounts = self.certificates / "serviceaccounts"
         self._run(
-            f"{self._api}/kube-apiserver",
+            f"{self.api}/kube-apiserver",
             f"--etcd-servers={self._etcd}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
@@ -234,7 +234,7 @@ class ControlPlane:
         self._children[path.name] = Child([str(path), *args], self.dir / f"{path.name}.log")
 
     def _ready(self) -> None:
-        self._until(lambda: self._answers("/readyz") and self._is_there("/api/v1/namespaces/default"))
+        self.until(lambda: self._answers("/readyz") and self._is_there("/api/v1/namespaces/default"))
 
     def _answers(self, path: str) -> bool:
         try:
@@ -245,46 +245,8 @@ class ControlPlane:
     def _is_there(self, path: str) -> bool:
         return self.request("GET", path).status == 200
 
-    def _until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not holds():
-            for child in self._children.values():
-                assert child.running, f"{child}\n{child.tail()}"
-            assert time.monotonic() < deadline, "\n".join(f"{each}\n{each.tail()}" for each in self._children.values())
-            time.sleep(0.05)
-
     def _tool_env(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "HELM_"))}
         home = self.dir / "tools"
         folders = {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
         return {**inherited, **folders, "KUBECONFIG": str(self.admin), "KUBECACHEDIR": str(home / "kube")}
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody uses."""
-    found: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError("there is no free port")
-
-
-def _hold(folder: Path) -> IO[str]:
-    """Mark a folder as in use for as long as this process lives."""
-    held = (folder / "held").open("w")
-    fcntl.flock(held, fcntl.LOCK_EX)
-    return held
-
-
-def _sweep() -> None:
-    """Remove what was left behind by processes that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), (folder / "held").open() as mark:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
