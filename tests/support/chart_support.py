@@ -36,6 +36,11 @@ def running() -> Iterator[ControlPlane]:
         plane.close()
 
 
+def helm_path(plane: ControlPlane) -> Path:
+    """The helm that a control plane was given."""
+    return plane._programs["helm/helm"]
+
+
 def documents(text: str) -> list[Manifest]:
     """The manifests of a file with several."""
     return [each for each in yaml.safe_load_all(text) if each]
