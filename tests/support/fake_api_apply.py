@@ -1,7 +1,7 @@
 """What an object becomes by server-side apply, and who owns which of its fields afterwards.
 
 A model of the real one at the granularity of leaves: maps are merged key by key; the lists named in LIST_KEYS are
-merged item by item, and stand afterwards in the order of the one who applied last, with the items of others behind;
+merged item by item, and stand afterwards in the order of the one who applied last, with the items of others between;
 every other list is one value. It knows no schema, so it refuses no field.
 """
 
@@ -178,15 +178,29 @@ def _names_its_item(path: Path) -> bool:
 
 
 def _order(result: Any, body: Any) -> None:
-    """Lists of named items stand as in what was applied; what belongs to others comes behind."""
+    """What was applied stands in its own order, and what others have stands before the item that it stood before."""
     if not isinstance(result, dict) or not isinstance(body, dict):
         return
     for name, child in body.items():
         key = LIST_KEYS.get(name)
         if key and isinstance(child, list) and all(isinstance(item, dict) and key in item for item in child):
-            place = {item[key]: index for index, item in enumerate(child)}
-            result[name].sort(key=lambda item, place=place, key=key: place.get(item[key], len(place)))
+            merged = _merged([item[key] for item in result[name]], [item[key] for item in child])
+            result[name].sort(key=lambda item, merged=merged, key=key: merged.index(item[key]))
             for item in child:
                 _order(_find(result[name], Item(key, item[key])), item)
         else:
             _order(result.get(name), child)
+
+
+def _merged(present: list[str], applied: list[str]) -> list[str]:
+    merged: list[str] = []
+    left = list(applied)
+    for name in present:
+        if name not in applied:
+            merged.append(name)
+        elif name in left:
+            place = left.index(name) + 1
+            if not any(other in present for other in left[: place - 1]):
+                merged += left[:place]
+                left = left[place:]
+    return merged + left

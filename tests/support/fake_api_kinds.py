@@ -10,7 +10,8 @@ VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One kind. `status`: its status is written through /status only; `counts`: it has a metadata.generation;
-    `locked`: a PUT must name the resourceVersion; `custom`: it is served while its definition exists."""
+    `locked`: a PUT must name the resourceVersion; `puts`: a PUT creates it; `custom`: it is served while its definition
+    exists."""
 
     group: str
     version: str
@@ -20,6 +21,7 @@ class Resource:
     status: bool = False
     counts: bool = False
     locked: bool = False
+    puts: bool = False
     custom: bool = False
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -57,12 +59,13 @@ BUILT_IN = (
         "pods",
         "Pod",
         status=True,
+        counts=True,
         short_names=("po",),
         categories=("all",),
         fields=("status.phase", "spec.nodeName"),
     ),
     Resource("events.k8s.io", "v1", "events", "Event", short_names=("ev",), fields=("type", "reason")),
-    Resource("coordination.k8s.io", "v1", "leases", "Lease", locked=True),
+    Resource("coordination.k8s.io", "v1", "leases", "Lease", locked=True, puts=True),
     Resource(
         "apiextensions.k8s.io",
         "v1",

@@ -19,6 +19,7 @@ REASONS = {
     503: "ServiceUnavailable",
     504: "Timeout",
 }
+_FIELD_REASONS = {"Required value": "FieldValueRequired", "Too long": "FieldValueTooLong"}
 
 
 class RefusedError(Exception):
@@ -54,6 +55,11 @@ def status(code: int, message: str, reason: str = "", details: dict[str, Any] | 
     }
 
 
+def no_such_path() -> RefusedError:
+    """The kind is served, and this path of it is not."""
+    return RefusedError(404, "the server could not find the requested resource")
+
+
 def not_found(name: str, group: str, plural: str) -> RefusedError:
     """There is no such object."""
     qualified = f"{plural}.{group}" if group else plural
@@ -79,8 +85,12 @@ def modified(name: str, group: str, plural: str) -> RefusedError:
 def invalid(kind: str, group: str, name: str, field: str, message: str) -> RefusedError:
     """422: the object breaks a rule of its kind."""
     qualified = f"{kind}.{group}" if group else kind
-    causes = [{"reason": "FieldValueInvalid", "message": message, "field": field}]
-    details = {"name": name, **({"group": group} if group else {}), "kind": kind, "causes": causes}
+    reason = next(
+        (reason for start, reason in _FIELD_REASONS.items() if message.startswith(start)), "FieldValueInvalid"
+    )
+    causes = [{"reason": reason, "message": message, "field": field}]
+    named = {"name": name} if name else {}
+    details = {**named, **({"group": group} if group else {}), "kind": kind, "causes": causes}
     return RefusedError(422, f'{qualified} "{name}" is invalid: {field}: {message}', details=details)
 
 

@@ -1,10 +1,12 @@
 """What the fake API keeps: objects, who owns their fields, and everything that happened, in order.
 
-One counter is the resourceVersion of all. A write that changes nothing is none: no new version, no event.
+One counter is the resourceVersion of all. A write that changes neither the object nor who owns its fields is none: no
+new version, no event.
 """
 
 import asyncio
 import base64
+import json
 from bisect import bisect_right
 from collections.abc import Iterator
 from copy import deepcopy
@@ -22,7 +24,15 @@ from fake_api_status import PageNotFoundError, RefusedError, already_exists, inv
 CONFIG_MAP_MOST_BYTES = 1024 * 1024
 TEST = Owner("test", applies=False)
 """Who wrote what a test puts into the store by hand."""
-_SERVERS_OWN = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "managedFields")
+_SERVERS_OWN = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+)
 
 Object = dict[str, Any]
 Ident = tuple[str, str, str]
@@ -76,7 +86,7 @@ class Store:
 
     def __init__(self) -> None:
         self.version = 100
-        self.forgotten = 0
+        self.forgotten = self.version
         self.changed = Signal()
         self.copies_of_next = 1
         self.held: set[str] = set()
@@ -164,14 +174,14 @@ class Store:
             raise LookupError(f"there is no {kind} {name} in {namespace or 'the cluster'}")
         self._erase(resource, entry, told=told)
 
-    def terminate(self, namespace: str) -> None:
+    def terminate(self, namespace: str) -> Object:
         """Its deletion has begun: nothing new is created in it. `remove` ends it."""
         entry = self.entry(fake_api_kinds.NAMESPACES, "", namespace)
         if entry is None:
             raise LookupError(f"there is no namespace {namespace}")
         item = deepcopy(entry.item)
         item["metadata"]["deletionTimestamp"] = _now()
-        self._write(fake_api_kinds.NAMESPACES, entry, item | {"status": {"phase": "Terminating"}}, entry.owners)
+        return self._write(fake_api_kinds.NAMESPACES, entry, item | {"status": {"phase": "Terminating"}}, entry.owners)
 
     def compact(self) -> None:
         """Other objects have moved on, and everything that happened until then is forgotten."""
@@ -212,15 +222,26 @@ class Store:
         metadata, present = body["metadata"], entry.item["metadata"]
         if metadata.get("resourceVersion") not in (None, "", present["resourceVersion"]):
             raise modified(present["name"], resource.group, resource.plural)
+        if metadata.get("uid", present["uid"]) != present["uid"] and not resource.custom:
+            sentence = f"Invalid value: {json.dumps(metadata['uid'])}: field is immutable"
+            raise invalid(resource.kind, resource.group, present["name"], "metadata.uid", sentence)
         return self._commit(resource, entry, body, owner, owners, **how)
 
     def delete(self, resource: Resource, entry: Entry) -> Object | None:
-        """Gone at once, or marked while it has finalizers; then what it is now."""
+        """Gone at once, a namespace with all that is in it; or marked while it has finalizers, and then what it is now."""
+        if resource.plural == "namespaces":
+            terminating = self.terminate(entry.item["metadata"]["name"])
+            self.remove("Namespace", None, terminating["metadata"]["name"])
+            return terminating
         if not entry.item["metadata"].get("finalizers"):
             self._erase(resource, entry, told=True)
             return None
         item = deepcopy(entry.item)
-        item["metadata"].setdefault("deletionTimestamp", _now())
+        if "deletionTimestamp" in item["metadata"]:
+            return item
+        item["metadata"] |= {"deletionTimestamp": _now(), "deletionGracePeriodSeconds": 0}
+        if resource.counts:
+            item["metadata"]["generation"] += 1
         return self._write(resource, entry, item, entry.owners)
 
     def _admit(self, namespace: str, resource: Resource, name: str) -> None:
@@ -261,8 +282,7 @@ class Store:
         _check(resource, item)
         if owners is None:
             owners = fake_api_apply.update(entry.item, item, entry.owners, owner)
-        if item == entry.item:
-            self._entries[_ident(resource, item)] = Entry(entry.item, owners)
+        if item == entry.item and owners == entry.owners:
             return entry.item
         if resource.counts and _counted(item) != _counted(entry.item):
             item["metadata"]["generation"] += 1
@@ -307,13 +327,17 @@ def _counted(item: Object) -> Object:
 
 
 def _completed(resource: Resource, item: Object) -> Object:
-    """With what the server fills in: kind, type and data of a Secret, the labels of a namespace."""
-    item = {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+    """With what the server fills in, and without maps that say nothing."""
+    metadata = {key: value for key, value in item["metadata"].items() if value or key not in ("labels", "annotations")}
+    item = {"apiVersion": resource.api_version, "kind": resource.kind, **item, "metadata": metadata}
     if resource.plural == "secrets":
         plain = {key: base64.b64encode(value.encode()).decode() for key, value in item.pop("stringData", {}).items()}
         item |= {"data": {**(item.get("data") or {}), **plain}} if plain else {}
         item.setdefault("type", "Opaque")
+    if resource.plural in ("configmaps", "secrets"):
+        item = {key: value for key, value in item.items() if value or key not in ("data", "binaryData")}
     if resource.plural == "namespaces":
+        item["spec"] = {"finalizers": ["kubernetes"]}
         labels = item["metadata"].get("labels") or {}
         item["metadata"]["labels"] = {**labels, "kubernetes.io/metadata.name": item["metadata"]["name"]}
     return item

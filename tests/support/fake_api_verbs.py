@@ -16,7 +16,7 @@ from fake_api_apply import Owner
 from fake_api_door import Asked, Door
 from fake_api_kinds import Resource
 from fake_api_selectors import selector
-from fake_api_status import PageNotFoundError, RefusedError, expired, invalid, modified, not_found
+from fake_api_status import PageNotFoundError, RefusedError, expired, invalid, modified, no_such_path, not_found
 from fake_api_store import Entry, Object, Store
 from fake_api_watch import watch
 
@@ -25,7 +25,7 @@ REQUEST_MOST_BYTES = 3 * 1024 * 1024
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _HEALTH = ("/healthz", "/livez", "/readyz")
-_PARTIAL = re.compile(r"as=PartialObjectMetadata(List)?;")
+_AS = re.compile(r"as=(PartialObjectMetadata(?:List)?);")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +101,14 @@ class Verbs:
         if namespace and not resource.namespaced:
             raise PageNotFoundError
         if subresource and not (subresource == "status" and resource.status):
-            raise PageNotFoundError
+            raise no_such_path()
         return Target(resource, namespace, name, subresource)
 
     def _verb(self, asked: Asked, target: Target, request: web.Request) -> tuple[int, Any]:
         resource = target.resource
-        if resource.namespaced and not target.namespace and (target.name or asked.writes):
+        if resource.namespaced and not target.namespace and target.name:
+            raise no_such_path()
+        if resource.namespaced and not target.namespace and asked.writes:
             raise RefusedError(405, "the server does not allow this method on the requested resource")
         if asked.method == "GET" and not target.name:
             return 200, self._list(asked, target)
@@ -117,12 +119,12 @@ class Verbs:
         entry = self._store.entry(resource, target.namespace, target.name)
         if asked.method == "PATCH" and request.content_type == _APPLY:
             return self._apply(asked, target, entry)
+        if asked.method == "PUT":
+            return self._put(asked, target, entry)
         if entry is None:
             raise not_found(target.name, resource.group, resource.plural)
         if asked.method == "GET":
             return 200, entry.item
-        if asked.method == "PUT":
-            return 200, self._put(asked, target, entry)
         if asked.method == "DELETE":
             return 200, self._delete(asked, target, entry)
         if asked.method == "PATCH" and request.content_type == _MERGE:
@@ -144,7 +146,7 @@ class Verbs:
             version, items = self._pages[token]
         else:
             items = [item for item in self._store.items(resource, target.namespace) if matches(item)]
-        metadata: Object = {"resourceVersion": str(version)}
+        metadata: Object = {"resourceVersion": str(version), **({"continue": ""} if resource.custom else {})}
         limit = int(query.get("limit") or 0)
         if 0 < limit < len(items):
             items, rest = items[:limit], items[limit:]
@@ -184,12 +186,16 @@ class Verbs:
             target.resource, target.namespace, body, _owner(asked, target, applies=False), dry=_dry(asked)
         )
 
-    def _put(self, asked: Asked, target: Target, entry: Entry) -> Object:
+    def _put(self, asked: Asked, target: Target, entry: Entry | None) -> tuple[int, Object]:
         body, resource = _body(asked, target), target.resource
+        if entry is None:
+            if resource.puts:
+                return 201, self._create(asked, target)
+            raise not_found(target.name, resource.group, resource.plural)
         if resource.locked and not body["metadata"].get("resourceVersion"):
             sentence = "Invalid value: 0: must be specified for an update"
             raise invalid(resource.plural, resource.group, target.name, "metadata.resourceVersion", sentence)
-        return self._replace(asked, target, entry, body)
+        return 200, self._replace(asked, target, entry, body)
 
     def _merge(self, asked: Asked, target: Target, entry: Entry) -> Object:
         if not isinstance(asked.body, dict):
@@ -208,14 +214,13 @@ class Verbs:
         if entry is None:
             if target.subresource:
                 raise not_found(target.name, resource.group, resource.plural)
-            if body["metadata"].get("resourceVersion"):
-                raise modified(target.name, resource.group, resource.plural)
             body["metadata"] |= {"name": target.name}
             return 201, self._store.create(resource, target.namespace, body, owner, dry=_dry(asked))
         wanted = _appliable(target, body)
         force = asked.query.get("force") in ("true", "1")
         result, owners = fake_api_apply.apply(entry.item, entry.owners, wanted, owner, force=force)
         result["metadata"]["resourceVersion"] = body["metadata"].get("resourceVersion")
+        result["metadata"]["uid"] = body["metadata"].get("uid", result["metadata"]["uid"])
         return 200, self._store.replace(resource, entry, result, owner, owners, dry=_dry(asked))
 
     def _delete(self, asked: Asked, target: Target, entry: Entry) -> Object:
@@ -256,8 +261,8 @@ def _body(asked: Asked, target: Target) -> Object:
 
 def _owner(asked: Asked, target: Target, *, applies: bool) -> Owner:
     if applies and "fieldManager" not in asked.query:
-        sentence = 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
-        raise RefusedError(422, sentence)
+        sentence = "Required value: is required for apply patch"
+        raise invalid("PatchOptions", "meta.k8s.io", "", "fieldManager", sentence)
     return Owner(asked.manager, target.subresource, applies)
 
 
@@ -291,14 +296,19 @@ def _merged(present: Any, patch: Any) -> Any:
 
 
 def _shown(item: Object, accept: str) -> Object:
-    """As it was asked for: whole, or its metadata alone."""
-    if not _PARTIAL.search(accept) or item.get("kind") == "Status":
+    """As it was asked for: whole, or its metadata alone. Raises RefusedError (406)."""
+    wanted = _AS.search(accept)
+    if wanted is None or item.get("kind") == "Status":
         return item
-    kind = {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata"}
-    if "items" in item:
-        items = [{**kind, "metadata": each["metadata"]} for each in item["items"]]
-        return {**kind, "kind": "PartialObjectMetadataList", "metadata": item["metadata"], "items": items}
-    return {**kind, "metadata": item["metadata"]}
+    kind = {"kind": wanted[1], "apiVersion": "meta.k8s.io/v1"}
+    if ("items" in item) != wanted[1].endswith("List"):
+        is_a = "a list" if "items" in item else "not a list"
+        raise RefusedError(406, f"you requested {wanted[1]}, but the requested object is {is_a} ({item['kind']})")
+    if "items" not in item:
+        return {**kind, "metadata": item["metadata"]}
+    each_kind = {**kind, "kind": "PartialObjectMetadata"}
+    items = [{**each_kind, "metadata": each["metadata"]} for each in item["items"]]
+    return {**kind, "metadata": item["metadata"], "items": items or None}
 
 
 def _dry(asked: Asked) -> bool:
