@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modelpool_cli import arguments
 from modelpool_cli.client import Address
-from modelpool_cli.exits import INTERRUPTED
+from modelpool_cli.exits import INTERRUPTED, WRONG_USE, fail
 
 _SEPARATOR = "--"
 
@@ -80,6 +80,17 @@ def _check(options: Namespace, env: Mapping[str, str]) -> int:
     return checking.check(options.paths, options.namespace, options.secrets, options.output == "json", env)
 
 
+def _inject(options: Namespace, _env: Mapping[str, str]) -> int:
+    from modelpool_cli import injecting  # noqa: PLC0415 - see above
+    from modelpool_operator.inject_container import OptionsError  # noqa: PLC0415 - see above
+
+    try:
+        sidecar = arguments.sidecar(options)
+    except OptionsError as error:
+        return fail(str(error), WRONG_USE)
+    return injecting.inject(options.paths, sidecar, as_json=options.output == "json")
+
+
 def _try(options: Namespace, _env: Mapping[str, str]) -> int:
     from modelpool_cli import trying  # noqa: PLC0415 - see above
 
@@ -115,6 +126,7 @@ def _fake_provider(options: Namespace, _env: Mapping[str, str]) -> int:
 
 _COMMANDS: dict[str, Callable[[Namespace, Mapping[str, str]], int]] = {
     "check": _check,
+    "inject": _inject,
     "try": _try,
     "ask": _ask,
     "break": _break,

@@ -1,13 +1,16 @@
 """The command line: every command, every option, and the help that goes with them."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import NoReturn
 
 from modelpool_cli import client, printing, secrets
 from modelpool_cli.exits import HELP
-from modelpool_sidecar.settings import DATA_PORT
-from modelpool_sidecar.version import VERSION
+from modelpool_operator import inject_quantities
+from modelpool_operator.inject_container import Options
+from modelpool_sidecar.settings import DATA_PORT, LOG_LEVELS
+from modelpool_sidecar.version import IMAGE, VERSION
 
 _TOP = """\
 LLM traffic on localhost: pools of providers behind one address, without a cluster or beside one.
@@ -16,6 +19,7 @@ LLM traffic on localhost: pools of providers behind one address, without a clust
   OPENAI_API_KEY=... modelpool run          your own key, no manifests needed
   modelpool run -- python app.py            your program, its OPENAI_BASE_URL pointed here
   modelpool check -f DIR                    what the operator would say about these manifests
+  modelpool inject -f deploy.yaml           the same Deployment with the sidecar in its pods
 """
 _RUN = """\
 Runs the sidecar in this process with the manifests of a file or folder, and follows their edits.
@@ -28,6 +32,21 @@ after -- Ctrl-C is the program's own.
 _CHECK = (
     "Prints every problem as file:line: sentence, as the operator would report it; else one line with what is there."
 )
+_INJECT = """\
+Prints manifests with the sidecar in their pods, for kubectl apply; everything else passes through as it is.
+
+  modelpool inject -f deploy.yaml | kubectl apply -f -
+  kubectl get deployment web -o yaml | modelpool inject -f - | kubectl apply -f -
+
+Pods stand in Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob, and in Lists of
+these. The sidecar is the first init container and goes on beside the app; OPENAI_BASE_URL leads the app to it, unless a
+container sets it itself. It reads the ConfigMap modelpool-config and the Secret modelpool-credentials of its namespace,
+which the operator writes, and follows them. Injecting again replaces an older sidecar, and changes nothing else.
+Warnings go to standard error. A pod with the label modelpool.dev/inject: "false" is left out.
+The order of objects and fields stays; comments are lost.
+"""
+_SIDECAR = Options(IMAGE)
+_NO_LIMIT = "none"
 _TRY = "Asks one question through the sidecar that runs here; prints the answer, and on standard error why that target."
 _ASK = "Sends small requests at an even pace through the sidecar that runs here, and counts which target answered."
 _FAKE = """\
@@ -61,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
     check = _add(commands, "check", "judge manifests, without running them", _CHECK)
     _add_manifests(check, required=True)
     _add_json(check)
+
+    _add_inject(commands)
 
     attempt = _add(commands, "try", "ask one question", _TRY)
     attempt.add_argument("model", metavar="MODEL", help="a pool's name")
@@ -99,6 +120,19 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def sidecar(options: argparse.Namespace) -> Options:
+    """What `inject` is to put into pods. OptionsError where the words do not fit each other."""
+    return Options(
+        image=options.image or (f"{options.registry.rstrip('/')}/{IMAGE}" if options.registry else IMAGE),
+        cpu=options.cpu,
+        cpu_limit=options.cpu_limit,
+        memory=options.memory,
+        memory_limit=options.memory_limit,
+        log_level=options.log_level,
+        env=tuple(options.env),
+    )
+
+
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Keeps our line breaks, and one column for all options."""
 
@@ -121,7 +155,7 @@ def _add(
     )
 
 
-def _add_manifests(command: argparse.ArgumentParser, *, required: bool) -> None:
+def _add_paths(command: argparse.ArgumentParser, *, required: bool) -> None:
     command.add_argument(
         "-f",
         "--filename",
@@ -133,6 +167,10 @@ def _add_manifests(command: argparse.ArgumentParser, *, required: bool) -> None:
         metavar="PATH",
         help="a file, or a folder with *.yaml, *.yml and *.json; may be repeated",
     )
+
+
+def _add_manifests(command: argparse.ArgumentParser, *, required: bool) -> None:
+    _add_paths(command, required=required)
     command.add_argument("--namespace", metavar="NS", help="which one, where there are several")
     command.add_argument(
         "--secret",
@@ -142,6 +180,35 @@ def _add_manifests(command: argparse.ArgumentParser, *, required: bool) -> None:
         default=[],
         metavar="NAME/KEY=FROM",
         help="a key that is not on disk; FROM is env:VARIABLE or file:PATH; may be repeated",
+    )
+
+
+def _add_inject(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add(commands, "inject", "put the sidecar into a Deployment's pods", _INJECT)
+    _add_paths(command, required=True)
+    command.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml", help="default: yaml")
+    image = command.add_mutually_exclusive_group()
+    image.add_argument("--image", type=_reference, metavar="IMAGE", help=f"the sidecar's image (default {IMAGE})")
+    image.add_argument(
+        "--registry", type=_reference, metavar="HOST/PATH", help="where that image was pushed, like ghcr.io/acme"
+    )
+    for option, kind, default, what in (
+        ("--cpu", _quantity, _SIDECAR.cpu, "CPU that it asks for"),
+        ("--cpu-limit", _limit, _SIDECAR.cpu_limit, "CPU at most; none: no limit"),
+        ("--memory", _quantity, _SIDECAR.memory, "memory that it asks for"),
+        ("--memory-limit", _limit, _SIDECAR.memory_limit, "memory at most; none: no limit"),
+    ):
+        command.add_argument(
+            option, type=kind, default=default, metavar="Q", help=f"{what} (default {default or _NO_LIMIT})"
+        )
+    command.add_argument("--log-level", choices=LOG_LEVELS, default=_SIDECAR.log_level, help="default: %(default)s")
+    command.add_argument(
+        "--env",
+        action="append",
+        type=_variable,
+        default=[],
+        metavar="NAME=VALUE",
+        help="a variable of the sidecar, like OTEL_EXPORTER_OTLP_ENDPOINT=http://otel.monitoring:4318; may be repeated",
     )
 
 
@@ -160,6 +227,31 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) <= 65_533:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a port up to 65533, not {text!r}")
+
+
+def _quantity(text: str) -> str:
+    try:
+        inject_quantities.amount(text)
+    except inject_quantities.QuantityError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _limit(text: str) -> str | None:
+    return None if text == _NO_LIMIT else _quantity(text)
+
+
+def _reference(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*", text):
+        return text
+    raise argparse.ArgumentTypeError(f"must be an image or a registry such as ghcr.io/acme, not {text!r}")
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if sign and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        return name, value
+    raise argparse.ArgumentTypeError(f"must be NAME=VALUE, not {text!r}")
 
 
 def _url(text: str) -> str:

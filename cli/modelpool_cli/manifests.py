@@ -110,11 +110,23 @@ def load(sources: Sequence[Source]) -> Loaded:
     return Loaded(tuple(manifests), tuple(faults))
 
 
+def is_list(value: Any) -> bool:
+    """Whether it holds objects: `List`, or what a list of one kind is called."""
+    return isinstance(value, dict) and str(value.get("kind")).endswith("List") and isinstance(value.get("items"), list)
+
+
+def items(manifest: Manifest) -> list[Manifest]:
+    """The objects of a List, each with its own place."""
+    return [
+        Manifest(item, manifest.file, manifest.lines, (*manifest.root, "items", index))
+        for index, item in enumerate(manifest.value["items"])
+    ]
+
+
 def _objects(manifest: Manifest) -> Iterator[Manifest]:
-    value = manifest.value
-    if isinstance(value, dict) and str(value.get("kind")).endswith("List") and isinstance(value.get("items"), list):
-        for index, item in enumerate(value["items"]):
-            yield from _objects(Manifest(item, manifest.file, manifest.lines, (*manifest.root, "items", index)))
+    if is_list(manifest.value):
+        for item in items(manifest):
+            yield from _objects(item)
     else:
         yield manifest
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 DATA_PORT = 4891
 _LOOPBACK = ("127.0.0.1", "::1")
-_LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 _DURATION = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,5})m(?!s))?(?:(\d{1,5})s)?(?:(\d{1,5})ms)?")
 _SERVICE_LINK = re.compile(r"(?:tcp|udp|sctp)://.*")
 """A Service named `modelpool` makes Kubernetes set MODELPOOL_PORT to its address, in every pod of the namespace."""
@@ -79,6 +79,6 @@ def _seconds(name: str, value: str) -> float:
 
 
 def _log_level(name: str, value: str) -> str:
-    if value.lower() in _LOG_LEVELS:
+    if value.lower() in LOG_LEVELS:
         return value.lower()
-    raise SettingsError(f"{name}={value!r}: must be one of {', '.join(_LOG_LEVELS)}")
+    raise SettingsError(f"{name}={value!r}: must be one of {', '.join(LOG_LEVELS)}")
