@@ -35,7 +35,8 @@ mend: $(RUN_STAMP) ## let it work again (NAME=primary)
 
 test: $(DEV_STAMP) ## every test, with coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 2
+	@$(BIN)/python tests/support/controlplane_build.py
+	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
 
 coverage: $(DEV_STAMP) ## whether the last `make test` reached what is promised: 100 % of what decides, 90 % of the rest

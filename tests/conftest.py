@@ -9,6 +9,7 @@ import pytest
 
 import controlplane_build
 from controlplane import ControlPlane
+from controlplane_build import MODULES
 
 CRDS = Path(__file__).parents[1] / "deploy" / "crds"
 NEEDS = {
@@ -41,7 +42,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             sys.stderr.write(f"control plane: {line}\n")
 
     try:
-        controlplane_build.programs(dict.fromkeys(module for name in asked for module in NEEDS[name]), say=say)
+        names = {module for name in asked for module in NEEDS[name]}
+        controlplane_build.programs([each for name, each in MODULES.items() if name in names], say=say)
     except controlplane_build.CannotBuildError as error:
         say(str(error))
 

@@ -41,8 +41,8 @@ class ControlPlane:
 
     def __init__(self, api: str = "v1.35", *, controllers: bool = True) -> None:
         """`api`: the module that the API server is from. Raises CannotBuildError."""
-        modules = ("certificates", "v1.35", "helm", api)
-        self._programs = controlplane_build.programs(dict.fromkeys(modules), say=lambda line: None)
+        modules = [controlplane_build.MODULES[name] for name in {"certificates", "v1.35", "helm", api}]
+        self._programs = controlplane_build.programs(modules, say=lambda line: None)
         sweep()
         self._room = Room()
         self.dir = self._room.dir

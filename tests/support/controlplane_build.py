@@ -44,17 +44,17 @@ def _versioned(version: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A Go module in tests/controlplane, and the packages in it that become programs, by the program's name."""
+    """A Go module, and the packages of it that become programs, by the program's name."""
 
-    name: str
+    folder: Path
     packages: Mapping[str, str]
     ldflags: str = _STRIPPED
     assets: bool = False
     """Whether KUBEBUILDER_ASSETS may hold its programs instead."""
 
     @property
-    def folder(self) -> Path:
-        return MODULES_DIR / self.name
+    def name(self) -> str:
+        return self.folder.name
 
     @property
     def key(self) -> str:
@@ -71,9 +71,9 @@ _KUBERNETES = "k8s.io/kubernetes/cmd"
 MODULES = {
     module.name: module
     for module in (
-        Module("certificates", {"certificates": "."}),
+        Module(MODULES_DIR / "certificates", {"certificates": "."}),
         Module(
-            "v1.35",
+            MODULES_DIR / "v1.35",
             {
                 "etcd": "go.etcd.io/etcd/server/v3",
                 "kubectl": f"{_KUBERNETES}/kubectl",
@@ -83,8 +83,8 @@ MODULES = {
             _versioned("v1.35.4"),
             assets=True,
         ),
-        Module("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, assets=True),
-        Module("v1.29", {"kube-apiserver": f"{_KUBERNETES}/kube-apiserver"}, _versioned("v1.29.15")),
+        Module(MODULES_DIR / "helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, assets=True),
+        Module(MODULES_DIR / "v1.29", {"kube-apiserver": f"{_KUBERNETES}/kube-apiserver"}, _versioned("v1.29.15")),
     )
 }
 
@@ -97,13 +97,13 @@ def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def programs(
-    modules: Iterable[str] = tuple(MODULES), *, say: Say, environ: Mapping[str, str] = os.environ
+    modules: Iterable[Module] = tuple(MODULES.values()), *, say: Say, environ: Mapping[str, str] = os.environ
 ) -> dict[str, Path]:
     """The programs of these modules as `module/program`, built where they are missing.
 
     Raises CannotBuildError.
     """
-    wanted = [MODULES[name] for name in modules]
+    wanted = list(modules)
     found = {f"{module.name}/{name}": _place(module, name, environ) for module in wanted for name in module.packages}
     if all(map(_runs, found.values())):
         return found
@@ -112,7 +112,7 @@ def programs(
             (module, name) for module in wanted for name in module.packages if not _runs(_place(module, name, environ))
         ]
         for number, (module, name) in enumerate(missing, 1):
-            say(f"building {name} of tests/controlplane/{module.name} ({number} of {len(missing)}), once")
+            say(f"building {name} of {module.name} ({number} of {len(missing)}), once")
             started = time.monotonic()
             _build(module, name, environ)
             say(f"built {name} in {time.monotonic() - started:.0f} s")

@@ -17,9 +17,10 @@ class Room:
     """A temporary folder that is marked as in use."""
 
     def __init__(self) -> None:
-        self.dir = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._held = (self.dir / "held").open("w")
+        starting = Path(tempfile.mkdtemp(prefix="modelpool-starting-"))
+        self._held = (starting / "held").open("w")
         fcntl.flock(self._held, fcntl.LOCK_EX)
+        self.dir = starting.rename(starting.with_name(starting.name.replace("modelpool-starting-", _PREFIX)))
 
     def close(self) -> None:
         """Remove it with all that is in it."""
