@@ -77,6 +77,11 @@ class Volume:
         self._files[name] = data
         self.swap()
 
+    def project(self, files: Mapping[str, bytes]) -> None:
+        """Swap in exactly these files."""
+        self._files = dict(files)
+        self.swap()
+
     def remove_config(self) -> None:
         """Swap in everything but the config."""
         self._drop("config.json")
