@@ -40,6 +40,10 @@ def test_the_table_is_long_enough_to_mean_something() -> None:
     assert len(CASES) >= 60
 
 
+def test_every_mistake_has_a_place_where_it_is_refused() -> None:
+    assert {case["where"] for case in CASES} == {"schema", "rule", "server", "operator", "disk"}
+
+
 def test_no_sentence_repeats_what_may_be_a_secret() -> None:
     said = " ".join(sentence for case in CASES for sentence in case["says"])
     for pasted in ("hunter2", "sk-proj", "sk-secret", "sk-Secret", "sk-plain", "sk-live-"):
