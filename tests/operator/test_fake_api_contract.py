@@ -1,6 +1,7 @@
 """The fake API answers as a real one does: the same requests to both, and the same answers but for what is random."""
 
 import contextlib
+import io
 import json
 import re
 import ssl
@@ -46,7 +47,7 @@ class Client:
     ) -> Any:
         """`how`: content_type, and parameters of the query. Returns the answer as it came."""
         headers = {"Accept": accept, "Content-Type": how.pop("content_type", "application/json")}
-        data = None if body is None else json.dumps(body)
+        data = None if body is None else io.BytesIO(json.dumps(body).encode())
         async with self.session.request(method, self._path(path), params=how, data=data, headers=headers) as response:
             text = await response.text()
         answer = json.loads(text) if text.startswith("{") else text

@@ -27,7 +27,8 @@ Order = Literal["drop", "end", "bookmark"] | dict[str, Any]
 
 @dataclass(slots=True)
 class Asked:
-    """One request. `holders`: who held each Lease when it came, by namespace/name; `status`: None until answered."""
+    """One request. `holders`: who held each Lease when it came, by namespace/name; `status`: None until it is answered;
+    `left`: the connection was closed before that."""
 
     door: str
     at: float
@@ -39,6 +40,7 @@ class Asked:
     body: Any
     holders: Mapping[str, str]
     status: int | None = None
+    left: bool = False
 
     @property
     def writes(self) -> bool:
@@ -201,6 +203,14 @@ class Door:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         asked = self._ask(self, request, raw)
+        try:
+            return await self._go_through(request, asked)
+        except asyncio.CancelledError:
+            asked.left = True
+            self._changed.fire()
+            raise
+
+    async def _go_through(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         if self._cut:
             await self._abort(request)
         await self.spoken()

@@ -89,7 +89,7 @@ class Store:
         self.forgotten = self.version
         self.changed = Signal()
         self.copies_of_next = 1
-        self.held: set[str] = set()
+        self.held: dict[str, int] = {}
         self._entries: dict[Ident, Entry] = {}
         self._events: list[Event] = []
 
@@ -228,7 +228,7 @@ class Store:
         return self._commit(resource, entry, body, owner, owners, **how)
 
     def delete(self, resource: Resource, entry: Entry) -> Object | None:
-        """Gone at once, a namespace with all that is in it; or marked while it has finalizers, and then what it is now."""
+        """Gone at once, a namespace with all that is in it. With finalizers it is only marked; then what it is now."""
         if resource.plural == "namespaces":
             terminating = self.terminate(entry.item["metadata"]["name"])
             self.remove("Namespace", None, terminating["metadata"]["name"])

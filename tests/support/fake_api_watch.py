@@ -104,9 +104,8 @@ class _Stream:
 
     async def _send_new(self) -> bool:
         """Everything that is new; whether there was anything."""
-        if self._resource.plural in self._store.held:
-            return False
-        found = list(self._store.events(self._resource, self._seen))
+        until = self._store.held.get(self._resource.plural, self._store.version)
+        found = [event for event in self._store.events(self._resource, self._seen) if event.version <= until]
         for event in found:
             self._seen = event.version
             for kind, item in self._seen_as(event):
@@ -140,7 +139,7 @@ class _Stream:
 
     async def _bookmark(self, annotations: dict[str, str] | None = None) -> None:
         if self._bookmarks:
-            own = {"resourceVersion": str(max(self._seen, self._store.version))}
+            own = {"resourceVersion": str(self._store.held.get(self._resource.plural, self._store.version))}
             metadata = {**own, **({"annotations": annotations} if annotations else {})}
             item = {"kind": self._resource.kind, "apiVersion": self._resource.api_version, "metadata": metadata}
             await self._send("BOOKMARK", self._show(item))
