@@ -1,5 +1,5 @@
-"""The way of a change, whole: helm install, kubectl apply, the operator with its own ServiceAccount's token, a volume as
-the kubelet fills it, the sidecar on it, and the official SDK that asks.
+"""The way of a change, whole: helm install, kubectl apply, the operator with its own ServiceAccount's token, a volume
+as the kubelet fills it, the sidecar on it, and the official SDK that asks.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
+from manifests_for import a_pool_object, a_provider_object, a_secret_object
 from modelpool_sidecar.fake import FakeProvider
 from operator_process import Cluster, Kubelet, cluster, in_thread, until
 from process_support import Process, eventually, listening
@@ -29,23 +30,6 @@ def house() -> Iterator[Cluster]:
     for made in cluster():
         made.operator().until_leading()
         yield made
-
-
-def provider(name: str, base_url: str, secret: str | None = "openai") -> dict[str, Any]:
-    spec: dict[str, Any] = {"dialect": "OpenAI", "baseURL": base_url}
-    if secret:
-        spec["auth"] = {"type": "APIKey", "apiKey": {"secretRef": {"name": secret, "key": "api-key"}}}
-    return {"apiVersion": "modelpool.dev/v1alpha1", "kind": "Provider", "metadata": {"name": name}, "spec": spec}
-
-
-def pool(name: str = "chat", **weights: int) -> dict[str, Any]:
-    targets = [{"name": each, "providerRef": {"name": each}, "weight": weight} for each, weight in weights.items()]
-    spec = {"targets": targets}
-    return {"apiVersion": "modelpool.dev/v1alpha1", "kind": "ModelPool", "metadata": {"name": name}, "spec": spec}
-
-
-def secret(value: str, name: str = "openai") -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"api-key": value}}
 
 
 @asynccontextmanager
@@ -88,13 +72,13 @@ async def test_from_apply_to_an_answer_and_through_every_later_edit(house: Clust
             house.apply,
             namespace,
             # The pool first: objects may come in any order.
-            pool(left=80, right=20),
-            pool("other", right=1),
-            *(provider(name, url) for name, url in urls.items()),
+            a_pool_object(left=80, right=20),
+            a_pool_object("other", right=1),
+            *(a_provider_object(name, url, "openai") for name, url in urls.items()),
         )
         await in_thread(house.wait, namespace, "modelpool/chat", "ResolvedRefs", "False")
         assert (await in_thread(house.condition, namespace, "modelpool/chat", "Ready"))["reason"] == "SecretNotFound"
-        await in_thread(house.apply, namespace, secret(OLD))
+        await in_thread(house.apply, namespace, a_secret_object(OLD))
         await in_thread(house.wait, namespace, "modelpool/chat")
 
         with Kubelet(house.plane, namespace, tmp_path / "volume") as kubelet:
@@ -106,7 +90,7 @@ async def test_from_apply_to_an_answer_and_through_every_later_edit(house: Clust
 
                 # A weight changes under load: the split follows, and no request is lost.
                 load = asyncio.create_task(asked(process, 1500))
-                await in_thread(house.apply, namespace, pool(left=10, right=90))
+                await in_thread(house.apply, namespace, a_pool_object(left=10, right=90))
                 await eventually(lambda: _weights_are(process, {"left": 10, "right": 90}))
                 assert sum((await load).values()) == 1500
                 split = await asked(process, 300)
@@ -116,14 +100,14 @@ async def test_from_apply_to_an_answer_and_through_every_later_edit(house: Clust
                 there["left"].attempts.clear()
                 stop = asyncio.Event()
                 load = asyncio.create_task(_until_told(process, stop))
-                await in_thread(house.apply, namespace, secret(NEW))
+                await in_thread(house.apply, namespace, a_secret_object(NEW))
                 await eventually(lambda: NEW in _keys(there), 20)
                 stop.set()
                 assert await load > 0
                 assert _keys(there) <= {OLD, NEW}
 
                 # A Provider is deleted: its pool says so and answers 503, the other pool goes on.
-                await in_thread(house.apply, namespace, pool(left=1))
+                await in_thread(house.apply, namespace, a_pool_object(left=1))
                 await in_thread(house.wait, namespace, "modelpool/chat")
                 await in_thread(house.delete, namespace, "provider/left")
                 await in_thread(house.wait, namespace, "modelpool/chat", "ResolvedRefs", "False")
@@ -135,7 +119,7 @@ async def test_from_apply_to_an_answer_and_through_every_later_edit(house: Clust
                 assert (await process.ask(model="other")).status == 200
 
                 # It comes back, and everything heals.
-                await in_thread(house.apply, namespace, provider("left", urls["left"]))
+                await in_thread(house.apply, namespace, a_provider_object("left", urls["left"], "openai"))
                 await in_thread(house.wait, namespace, "modelpool/chat")
                 await eventually(lambda: _answers(process, 200))
 
@@ -188,9 +172,9 @@ def test_one_line_tells_the_truth(house: Cluster) -> None:
     namespace = house.plane.namespace("line")
     house.apply(
         namespace,
-        provider("here", "http://127.0.0.1:1/v1", secret=None),
-        pool("half", here=1, absent=1),
-        pool("none", absent=1),
+        a_provider_object("here"),
+        a_pool_object("half", here=1, absent=1),
+        a_pool_object("none", absent=1),
     )
     house.wait(namespace, "modelpool/half")
     house.wait(namespace, "modelpool/none", "Ready", "False")
@@ -213,7 +197,7 @@ def test_a_deployment_written_by_hand_or_by_inject_mounts_what_the_operator_writ
     volume = next(each for each in found["spec"]["template"]["spec"]["volumes"] if "projected" in each)
     sources = volume["projected"]["sources"]
     assert [next(iter(each.values()))["name"] for each in sources] == ["modelpool-config", "modelpool-credentials"]
-    house.apply(namespace, provider("a", "http://127.0.0.1:1/v1", secret=None), pool(a=1))
+    house.apply(namespace, a_provider_object("a"), a_pool_object(a=1))
     house.wait(namespace, "modelpool/chat")
     until(
         lambda: (

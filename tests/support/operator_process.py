@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -47,9 +47,7 @@ class OperatorProcess:
 
     def __init__(self, kubeconfig: Path, **env: str) -> None:
         inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("MODELPOOL_", "OTEL_", "KUBE"))
+            name: value for name, value in os.environ.items() if not name.startswith(("MODELPOOL_", "OTEL_", "KUBE"))
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "modelpool_operator"],
@@ -150,7 +148,7 @@ class OperatorProcess:
         assert self._process.stderr is not None
         with self._process.stderr as said:
             for line in said:
-                self.lines.append(line.rstrip("\n"))  # noqa: PERF401 - read while it grows
+                self.lines.append(line.rstrip("\n"))
 
 
 class Cluster:
@@ -250,7 +248,7 @@ class Kubelet:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> "Kubelet":
+    def __enter__(self) -> Self:
         self._project()
         self._thread.start()
         return self
