@@ -1,7 +1,8 @@
 """What a collection at the API server held when it was last heard of, though events come twice, late, or not at all.
 
 Every value has the resourceVersion that it was seen at, and a newer one is never replaced by an older one. A list is
-the whole truth as of its own version: what it lacks is gone, unless it was seen after the list was made.
+the whole truth as of its own version: what it lacks is gone, unless it was seen after the list was made, and an event
+from before brings nothing back.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,9 @@ class Table(Generic[T]):
     def __init__(self) -> None:
         self._values: dict[str, dict[str, T]] = {}
         self._gone: dict[Name, int] = {}
+        """Deletions since the last list; what was deleted before, the list lacks."""
+        self._listed: dict[str | None, int] = {}
+        """The version of the last list of a namespace, under None that of everything."""
         self.size = 0
 
     def get(self, name: Name) -> T | None:
@@ -49,7 +53,8 @@ class Table(Generic[T]):
     def put(self, name: Name, value: T) -> bool:
         """An object was seen; whether that is news."""
         present = self.get(name)
-        if value.version and value.version <= max(self._gone.get(name, 0), present.version if present else 0):
+        known = self._listed_at(name[0]) if present is None else present.version
+        if value.version and value.version <= max(self._gone.get(name, 0), known):
             return False
         if present is None:
             self.size += 1
@@ -62,7 +67,8 @@ class Table(Generic[T]):
         present = self.get(name)
         if present is not None and version and present.version > version:
             return False
-        self._gone[name] = max(version, self._gone.get(name, 0))
+        if version > self._listed_at(name[0]):
+            self._gone[name] = max(version, self._gone.get(name, 0))
         if present is None:
             return False
         self._drop(name)
@@ -70,14 +76,31 @@ class Table(Generic[T]):
 
     def replace(self, values: Mapping[Name, T], version: int, within: str | None = None) -> set[Name]:
         """A whole list, made at that version, of everything or of one namespace; the names whose value moved."""
-        moved = {name for name, value in values.items() if self.put(name, value)}
-        spaces = list(self._values) if within is None else [within]
-        for name in [(space, each) for space in spaces for each in self._values.get(space, {})]:
+        moved = self._forget(within) if 0 < version < self._listed.get(within, 0) else set()
+        moved |= {name for name, value in values.items() if self.put(name, value)}
+        for name in [(space, each) for space in self._spaces(within) for each in self._values.get(space, {})]:
             if name not in values and self._values[name[0]][name[1]].version <= version:
                 self._drop(name)
                 moved.add(name)
-        self._gone = {name: gone for name, gone in self._gone.items() if gone > version}
+        self._listed[within] = max(version, self._listed.get(within, 0))
+        self._gone = {name: gone for name, gone in self._gone.items() if gone > self._listed_at(name[0])}
         return moved
+
+    def _forget(self, within: str | None) -> set[Name]:
+        """Versions go back only where the API server's own store was put back: then nothing that was seen counts."""
+        gone = {(space, each) for space in self._spaces(within) for each in self._values.get(space, {})}
+        for name in gone:
+            self._drop(name)
+        self._gone = {name: at for name, at in self._gone.items() if within not in (None, name[0])}
+        for space in list(self._listed) if within is None else [within]:
+            del self._listed[space]
+        return gone
+
+    def _spaces(self, within: str | None) -> list[str]:
+        return list(self._values) if within is None else [within]
+
+    def _listed_at(self, namespace: str) -> int:
+        return max(self._listed.get(None, 0), self._listed.get(namespace, 0))
 
     def _drop(self, name: Name) -> None:
         del self._values[name[0]][name[1]]
