@@ -245,7 +245,7 @@ def test_helm_test_makes_its_account_asks_in_a_pod_and_takes_the_account_away(pl
     assert "Pod/modelpool-system/modelpool-selftest not ready" in done.stderr
     pod = plane.kubectl("get", "pod", "modelpool-selftest", "-n", "modelpool-system", "-o", "json").json
     (container,) = pod["spec"]["containers"]
-    assert container["command"] == ["python", "-m", "modelpool_operator.selftest"]
+    assert container["command"] == ["python3", "-m", "modelpool_operator.selftest"]
     assert [each["mountPath"] for each in container["volumeMounts"]] == [
         "/var/run/secrets/kubernetes.io/serviceaccount"
     ]

@@ -27,7 +27,7 @@ def _operator(own: str, watched: tuple[str, ...] | None) -> list[Right]:
         Right("", "secrets", "get list watch", namespaces=watched),
         Right("", "secrets", "create patch", ("modelpool-credentials",), watched),
         Right("", "configmaps", "get list watch create patch", ("modelpool-config",), watched),
-        Right("", "pods", "get list watch", namespaces=watched),
+        Right("", "pods", "list watch", namespaces=watched),
         Right("events.k8s.io", "events", "create", namespaces=watched),
         Right("coordination.k8s.io", "leases", "get update", (NAME,), (own,)),
         Right("coordination.k8s.io", "leases", "create", namespaces=(own,)),
@@ -36,8 +36,8 @@ def _operator(own: str, watched: tuple[str, ...] | None) -> list[Right]:
 
 CLUSTER = [
     *_operator(OWN, None),
-    Right("", "namespaces", "get list watch"),
-    Right("apiextensions.k8s.io", "customresourcedefinitions", "get list watch"),
+    Right("", "namespaces", "list watch"),
+    Right("apiextensions.k8s.io", "customresourcedefinitions", "list watch"),
 ]
 NARROW = _operator(NARROW_OWN, (WATCHED,))
 

@@ -81,7 +81,7 @@ def _run(
     (pod,) = [each for each in chart_support.rendered(plane) if each["kind"] == "Pod"]
     (container,) = pod["spec"]["containers"]
     python, *command = container["command"]
-    assert python == "python"
+    assert python == "python3"
     args = {each.partition("=")[0]: each for each in container["args"]}
     assert args["--operator"] == f"--operator=http://modelpool-operator.{OWN}:8080"
     args |= {"--operator": f"--operator={operator}", "--server": f"--server={plane.url}"}
@@ -122,7 +122,7 @@ def test_where_all_is_well_it_says_so_and_has_changed_nothing(own_controlplane: 
             1,
             "FAIL  no operator leads: the Lease modelpool-operator was given up; are its pods running?",
         ),
-        ((200, b"ok"), "one", 100, "FAIL  no operator leads: one renewed the Lease 10"),
+        ((200, b"ok"), "one", 105, "FAIL  no operator leads: one renewed the Lease 10"),
     ],
 )
 def test_what_is_wrong_with_the_operator_is_told_in_a_sentence(
