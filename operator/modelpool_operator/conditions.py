@@ -84,14 +84,15 @@ def pool_status(
     targets = resource.spec.targets if resource else ()
     names = dict.fromkeys(each.provider_ref.name for each in targets)
     named = {name: providers[name] for name in names if name in providers}
-    missing = _missing_of_pool(verdict, {name: each for name, (each, _) in named.items()})
+    left_out = {each.target: each.reason for each in verdict.unresolved}
+    asked = dict.fromkeys(each.provider_ref.name for each in targets if each.name not in left_out)
+    missing = _missing_of_pool(verdict, {name: named[name][0] for name in asked if name in named})
     accepted, resolved = _accepted(verdict), _resolved(verdict, missing)
     is_published = publication.pools.get(resource.metadata.name if resource else "") == digest
     if verdict.form is Form.NONE:
         programmed = Said("False", accepted.reason, "it was never accepted: its model names answer 503 invalid_pool")
     else:
         programmed = _programmed(verdict, publication, None if is_published else publication.blocked or _WAITING)
-    left_out = {each.target: each.reason for each in verdict.unresolved}
     drained = [name for name, (_, each) in named.items() if each is not None and each.spec.traffic == "Drained"]
     count = f"{len(targets) - len(left_out)}/{len(targets)}"
     ready = _first_not_true(accepted, programmed) or _pool_ready(resolved, count, left_out, drained)
@@ -151,15 +152,13 @@ def _resolved(verdict: Verdict, found: Sequence[tuple[str, str]]) -> Said:
     return Said(state, reason, _listed(dict.fromkeys(message for _, message in found)))
 
 
-def _missing_of_pool(verdict: Verdict, named: Mapping[str, Verdict]) -> list[tuple[str, str]]:
+def _missing_of_pool(verdict: Verdict, asked: Mapping[str, Verdict]) -> list[tuple[str, str]]:
     """Targets that are left out, and Providers that can be asked although something is wrong with them."""
     found = [(each.reason, f"target {each.target}: {each.message}") for each in verdict.unresolved]
-    told = " ".join(message for _, message in found)
-    for name, provider in named.items():
+    for name, provider in asked.items():
         for problem in provider.problems:
-            if problem.message not in told:
-                kept = "accepted form" if problem.condition == "Accepted" else "copied value"
-                found.append((problem.reason, f"Provider {name}: {problem.message}; the last {kept} stays in force"))
+            kept = "accepted form" if problem.condition == "Accepted" else "copied value"
+            found.append((problem.reason, f"Provider {name}: {problem.message}; the last {kept} stays in force"))
     return found
 
 

@@ -27,7 +27,7 @@ def counted(count: Count, pods: int, now: float) -> Count:
     if count.since is None:
         return Count(count.told, seen, now)
     most = max(count.most, seen)
-    if now - count.since >= SHRINK_SECONDS:
+    if now >= count.since + SHRINK_SECONDS:
         return Count(most) if seen == most else Count(most, seen, now)
     return Count(count.told, most, count.since)
 
