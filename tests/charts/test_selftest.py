@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import yaml
 
 import chart_support
-from chart_support import CHART, ROOT
+from chart_support import CHART, OWN, ROOT, selftest
 from controlplane import ControlPlane
 
-OWN = "modelpool-system"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{OWN}/leases"
 
 
@@ -27,8 +25,7 @@ def own_controlplane() -> Iterator[ControlPlane]:
     for plane in chart_support.running():
         plane.helm("install", "modelpool", str(CHART), "--namespace", OWN, "--create-namespace").ok()
         hooks = chart_support.rendered(plane, "--show-only=templates/tests/selftest.yaml")
-        account = [each for each in hooks if each["kind"] != "Pod"]
-        plane.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(account)).ok()
+        chart_support.apply(plane, [each for each in hooks if each["kind"] != "Pod"])
         definitions = ["crd/providers.modelpool.dev", "crd/modelpools.modelpool.dev"]
         plane.kubectl("wait", "--for=condition=Established", "--timeout=20s", *definitions).ok()
         yield plane
@@ -74,32 +71,9 @@ def _lease(plane: ControlPlane, holder: str, age_seconds: int) -> Iterator[None]
         plane.request("DELETE", f"{LEASES}/modelpool-operator").ok()
 
 
-def _run(
-    plane: ControlPlane, operator: str, folder: Path, token: str | None = None
-) -> "subprocess.CompletedProcess[str]":
-    """The command of the test's pod, with what a pod has: its account's token and the authority's certificate."""
-    (pod,) = [each for each in chart_support.rendered(plane) if each["kind"] == "Pod"]
-    (container,) = pod["spec"]["containers"]
-    python, *command = container["command"]
-    assert python == "python3"
-    args = {each.partition("=")[0]: each for each in container["args"]}
-    assert args["--operator"] == f"--operator=http://modelpool-operator.{OWN}:8080"
-    args |= {"--operator": f"--operator={operator}", "--server": f"--server={plane.url}"}
-    (folder / "token").write_text(token or plane.token(OWN, pod["spec"]["serviceAccountName"]))
-    (folder / "ca.crt").write_bytes(plane.ca.read_bytes())
-    return subprocess.run(
-        [sys.executable, *command, *args.values(), f"--account={folder}"],
-        env={"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sidecar'}"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
 def test_where_all_is_well_it_says_so_and_has_changed_nothing(own_controlplane: ControlPlane, tmp_path: Path) -> None:
     with _operator(200, b"ok") as operator, _lease(own_controlplane, "modelpool-operator-1", 1):
-        done = _run(own_controlplane, operator, tmp_path)
+        done = selftest(own_controlplane, operator, tmp_path)
     assert done.stdout.splitlines() == [
         "ok    the operator is ready",
         "ok    modelpool-operator-1 leads",
@@ -134,7 +108,7 @@ def test_what_is_wrong_with_the_operator_is_told_in_a_sentence(
     tmp_path: Path,
 ) -> None:
     with _operator(*ready) as operator, _lease(own_controlplane, holder, age_seconds):
-        done = _run(own_controlplane, operator, tmp_path)
+        done = selftest(own_controlplane, operator, tmp_path)
     assert done.returncode == 1
     (failed,) = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
     assert failed.startswith(said)
@@ -143,7 +117,7 @@ def test_what_is_wrong_with_the_operator_is_told_in_a_sentence(
 def test_an_operator_that_is_not_there_is_told(own_controlplane: ControlPlane, tmp_path: Path) -> None:
     with _operator(200, b"ok") as operator:
         pass
-    done = _run(own_controlplane, operator, tmp_path)
+    done = selftest(own_controlplane, operator, tmp_path)
     assert done.returncode == 1
     unreachable, unled, *rest = done.stdout.splitlines()
     assert unreachable.startswith(f"FAIL  {operator}/readyz does not answer: ")
@@ -167,7 +141,7 @@ def test_a_definition_that_is_not_ours_is_told(own_controlplane: ControlPlane, t
             said = "FAIL  the API server takes a weight of -5: the definitions are not those of this release"
             # The server serves the new schema a moment after it is stored.
             for _ in range(50):
-                done = _run(own_controlplane, operator, tmp_path)
+                done = selftest(own_controlplane, operator, tmp_path)
                 if said in done.stdout:
                     break
             assert said in done.stdout
@@ -181,7 +155,7 @@ def test_an_account_without_rights_fails_and_wrong_arguments_are_told(
 ) -> None:
     own_controlplane.kubectl("create", "serviceaccount", "nobody", "-n", OWN).ok()
     with _operator(200, b"ok") as operator:
-        done = _run(own_controlplane, operator, tmp_path, own_controlplane.token(OWN, "nobody"))
+        done = selftest(own_controlplane, operator, tmp_path, own_controlplane.token(OWN, "nobody"))
     assert done.returncode == 1
     assert "the Lease modelpool-operator cannot be read: leases.coordination.k8s.io" in done.stdout
     assert "the API server does not take a Provider: providers.modelpool.dev" in done.stdout

@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "modelpool"
+OWN = "modelpool-system"
 INSTALL = ROOT / "deploy" / "install.yaml"
 
 Manifest = dict[str, Any]
@@ -48,14 +51,42 @@ def documents(text: str) -> list[Manifest]:
 
 def rendered(plane: ControlPlane, *options: str, release: str = "modelpool") -> list[Manifest]:
     """What `helm template` makes of the chart."""
-    done = plane.helm("template", release, str(CHART), "--namespace", "modelpool-system", *options).ok()
+    done = plane.helm("template", release, str(CHART), "--namespace", OWN, *options).ok()
     return documents(done.stdout)
+
+
+def apply(plane: ControlPlane, manifests: list[Manifest]) -> None:
+    """kubectl apply."""
+    plane.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(manifests)).ok()
 
 
 def identity(manifest: Manifest) -> tuple[str, str, str]:
     """Kind, namespace and name."""
     metadata = manifest["metadata"]
     return manifest["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+def selftest(
+    plane: ControlPlane, operator: str, folder: Path, token: str | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """The command of the test's pod, with what a pod has: its account's token and the authority's certificate."""
+    (pod,) = [each for each in rendered(plane) if each["kind"] == "Pod"]
+    (container,) = pod["spec"]["containers"]
+    python, *command = container["command"]
+    assert python == "python3"
+    args = {each.partition("=")[0]: each for each in container["args"]}
+    assert args["--operator"] == f"--operator=http://modelpool-operator.{OWN}:8080"
+    args |= {"--operator": f"--operator={operator}", "--server": f"--server={plane.url}"}
+    (folder / "token").write_text(token or plane.token(OWN, pod["spec"]["serviceAccountName"]))
+    (folder / "ca.crt").write_bytes(plane.ca.read_bytes())
+    return subprocess.run(
+        [sys.executable, *command, *args.values(), f"--account={folder}"],
+        env={"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sidecar'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 @dataclass(frozen=True, slots=True)
