@@ -17,7 +17,6 @@ NEEDS = {
     "own_controlplane": ("certificates", "v1.35", "helm"),
     "namespace": ("certificates", "v1.35", "helm"),
     "applied_crds": ("certificates", "v1.35", "helm", "v1.29"),
-    "controlplane_129": ("certificates", "v1.35", "helm", "v1.29"),
 }
 """The fixtures, and the modules that each needs."""
 
@@ -71,12 +70,6 @@ def controlplane() -> Iterator[ControlPlane]:
 def own_controlplane() -> Iterator[ControlPlane]:
     """A control plane for this test alone: for faults, and for what is cluster-wide."""
     yield from _running("v1.35")
-
-
-@pytest.fixture(scope="session")
-def controlplane_129() -> Iterator[ControlPlane]:
-    """The oldest API server that is supported, without controllers."""
-    yield from _running("v1.29", controllers=False)
 
 
 @pytest.fixture(scope="session", params=["v1.29", "v1.35"])
