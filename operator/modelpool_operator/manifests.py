@@ -7,16 +7,18 @@ of credentials stand in the Secret alone.
 
 import base64
 import binascii
-import gzip
 import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from modelpool_config import codec, mount
 from modelpool_operator import resources
+from modelpool_operator.api.modelpool import ModelPool
+from modelpool_operator.api.provider import Provider
+from modelpool_operator.checks import pool, provider
 from modelpool_operator.conditions import moment
 from modelpool_operator.desired import Accepted
 from modelpool_operator.problems import Key
@@ -28,6 +30,9 @@ LIMIT_BYTES = MAX_BYTES - 32 * 1024
 WARN_BYTES = MAX_BYTES * 7 // 10
 PLAIN_BYTES = 256 * 1024
 """A larger config is gzipped; a smaller one can be read with kubectl."""
+
+MAX_ACCEPTED_BYTES = 16 * 1024 * 1024
+"""How much JSON the accepted forms may be: whoever may write the ConfigMap must not be able to fill our memory."""
 
 PLAIN, ZIPPED, ACCEPTED = "config.json", "config.json.gz", "accepted.json.gz"
 MANAGED_BY = ("app.kubernetes.io/managed-by", "modelpool")
@@ -85,7 +90,7 @@ def size_bytes(body: Mapping[str, Any]) -> int:
     is_secret = body.get("kind") == "Secret"
     plain = {} if is_secret else body.get("data") or {}
     coded = body.get("data" if is_secret else "binaryData") or {}
-    decoded = sum(len(key) + len(text) // 4 * 3 for key, text in coded.items())
+    decoded = sum(len(key) + len(text or "") // 4 * 3 for key, text in coded.items())
     return decoded + sum(len(key) + len(text.encode()) for key, text in plain.items())
 
 
@@ -100,10 +105,12 @@ def read(obj: Mapping[str, Any]) -> Found:
     written = _time(notes.get(WRITTEN))
     instance, size = notes.get(INSTANCE, ""), size_bytes(obj)
     if obj.get("kind") == "Secret":
-        held, strange_keys = _credentials(data), _strange_keys(data)
+        held = _credentials(data)
+        known = {f"{mount.CREDENTIAL_PREFIX}{name}" for name in held}
+        strange_keys = tuple(("data", key) for key in data if key not in known)
         return Found(version, instance, credentials=held, written=written, size=size, strange=strange_keys)
     zipped = _decoded(binary.get(ZIPPED))
-    config = data[PLAIN].encode() if PLAIN in data else _unzipped(zipped)
+    config = data[PLAIN].encode() if PLAIN in data else _unzipped(zipped, codec.MAX_DECODED_BYTES)
     content = Content(config, _decoded(binary.get(ACCEPTED)), _number(data.get(mount.SIDECARS_FILE)))
     strange = [("data", key) for key in data if key not in (PLAIN, mount.SIDECARS_FILE)]
     strange += [("binaryData", key) for key in binary if key not in (ZIPPED, ACCEPTED)]
@@ -126,14 +133,15 @@ def pack(accepted: Accepted) -> bytes:
 
 def unpack(data: bytes | None, namespace: str) -> Accepted:
     """The accepted objects of a namespace; what this version cannot accept any more is left out."""
-    raw = _unzipped(data)
+    raw = _unzipped(data, MAX_ACCEPTED_BYTES)
     try:
         each = json.loads(raw) if raw else []
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     observed = resources.observe(each if isinstance(each, list) else [])
-    found: dict[Key, Any] = {("Provider", *name): provider for name, provider in observed.providers.items()}
-    found.update({("ModelPool", *name): pool for name, pool in observed.pools.items()})
+    found: dict[Key, Provider | ModelPool] = {}
+    found.update({("Provider", *name): each for name, each in observed.providers.items() if not provider.judge(each)})
+    found.update({("ModelPool", *name): each for name, each in observed.pools.items() if not pool.judge(each)})
     return {key: resource for key, resource in found.items() if key[1] == namespace}
 
 
@@ -163,10 +171,6 @@ def _credentials(data: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _strange_keys(data: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(("data", key) for key in data if not key.startswith(mount.CREDENTIAL_PREFIX))
-
-
 def _coded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
@@ -178,11 +182,15 @@ def _decoded(text: str | None) -> bytes | None:
         return None
 
 
-def _unzipped(data: bytes | None) -> bytes | None:
-    try:
-        return None if data is None else gzip.decompress(data)
-    except (OSError, EOFError, zlib.error):
+def _unzipped(data: bytes | None, most: int) -> bytes | None:
+    if data is None:
         return None
+    decoder = zlib.decompressobj(wbits=31)
+    try:
+        found = decoder.decompress(data, most)
+    except zlib.error:
+        return None
+    return found if decoder.eof else None
 
 
 def _number(text: str | None) -> int | None:
@@ -190,7 +198,8 @@ def _number(text: str | None) -> int | None:
 
 
 def _time(text: str | None) -> datetime | None:
+    """Only as we write it: what lacks a zone cannot be compared."""
     try:
-        return None if text is None else datetime.fromisoformat(text)
+        return None if text is None else datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         return None
