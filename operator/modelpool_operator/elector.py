@@ -36,6 +36,9 @@ class Elector:
     _seen: tuple[object, ...] = ()
     _seen_at: float = 0.0
     _until: float = float("-inf")
+    _taken: int = 0
+    """How often the Lease became ours from somebody else."""
+    _told: str = ""
 
     @property
     def held(self) -> bool:
@@ -51,10 +54,7 @@ class Elector:
             try:
                 await self._hold(leading)
             finally:
-                leading.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait({leading})
-                await self._release()
+                await self._end(leading)
             _tell_of(leading)
             # Others get their turn where it was our own fault.
             await asyncio.sleep(RETRY_SECONDS)
@@ -69,6 +69,7 @@ class Elector:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _hold(self, leading: "asyncio.Future[None]") -> None:
+        taken = self._taken
         while not leading.done():
             await asyncio.wait({leading}, timeout=RETRY_SECONDS)
             if leading.done():
@@ -76,6 +77,22 @@ class Elector:
             if not await self._attempt() and not self.held:
                 logger.warning("the Lease could not be renewed for %.0f s: not leading any more", HOLD_SECONDS)
                 return
+            if self._taken != taken:
+                logger.warning("somebody else held the Lease meanwhile: what is known is too old to lead on")
+                return
+
+    async def _end(self, leading: "asyncio.Future[None]") -> None:
+        """Cancel what leads, await it however often we are cancelled meanwhile, and give the Lease up."""
+        leading.cancel()
+        cancelled = False
+        while not leading.done():
+            try:
+                await asyncio.wait({leading})
+            except asyncio.CancelledError:
+                cancelled = True
+        await self._release()
+        if cancelled:
+            raise asyncio.CancelledError
 
     async def _attempt(self) -> bool:
         """Take or renew the Lease once; whether that succeeded."""
@@ -85,9 +102,10 @@ class Elector:
         except ApiError as error:
             if error.status:
                 self.heard = began
-                if not error.stale:
-                    logger.warning("the Lease %s/%s cannot be taken: %s", self.namespace, self.name, error)
+            if not error.stale:
+                self._tell(str(error))
             return False
+        self._tell("")
         self.heard = began
         self._until = began + HOLD_SECONDS if won else float("-inf")
         return won
@@ -99,6 +117,9 @@ class Elector:
         except ApiError as error:
             if not error.absent:
                 raise
+            if self._seen and self._seen[0] != self.identity and self.clock() - self._seen_at < LEASE_SECONDS:
+                # Somebody deleted it, and not its holder, who believes in it for a while.
+                return False
             await self.kube.elect("POST", paths.leases(self.namespace), self._new(), RETRY_SECONDS)
             return True
         spec = lease.get("spec") or {}
@@ -112,6 +133,7 @@ class Elector:
             return False
         lease["spec"] = self._spec(spec, changes=not mine)
         await self.kube.elect("PUT", path, lease, RETRY_SECONDS)
+        self._taken += not mine
         return True
 
     async def _release(self) -> None:
@@ -126,6 +148,12 @@ class Elector:
                 self._until = float("-inf")
                 await self.kube.elect("PUT", path, lease, RETRY_SECONDS)
         self._until = float("-inf")
+
+    def _tell(self, fault: str) -> None:
+        """Say what is wrong with the Lease once, and not every two seconds."""
+        if fault and fault != self._told:
+            logger.warning("the Lease %s/%s cannot be taken: %s", self.namespace, self.name, fault)
+        self._told = fault
 
     def _new(self) -> dict[str, Any]:
         return {
