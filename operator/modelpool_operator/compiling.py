@@ -47,10 +47,15 @@ def compile_namespace(namespace: str, observed: Observed, last_good: Accepted, c
     return Compiled(
         result,
         config,
-        manifests.pack(result.accepted),
+        manifests.pack({key: form for key, form in result.accepted.items() if _is_used(result, key)}),
         made.credentials if made else {},
         {} if made is None else digests(made.config),
     )
+
+
+def _is_used(result: Desired, key: Key) -> bool:
+    """A Provider that no pool uses has nothing to fall back to, and takes no room."""
+    return key[0] != "Provider" or result.verdicts[key].used
 
 
 def digests(config: Config) -> dict[str, str]:
@@ -89,9 +94,9 @@ def status_of(compiled: Compiled, key: Key, publication: Publication, present: P
 
 def different(
     compiled: Compiled, publication: Publication, presents: Mapping[Key, Present], now: datetime
-) -> tuple[Key, ...]:
+) -> frozenset[Key]:
     """The objects whose status says something else than it should."""
-    return tuple(
+    return frozenset(
         key
         for key, present in presents.items()
         if key in compiled.result.verdicts

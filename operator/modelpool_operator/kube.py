@@ -18,8 +18,6 @@ READ = aiohttp.ClientTimeout(total=30, sock_connect=5)
 WRITE = aiohttp.ClientTimeout(total=4.5, sock_connect=2)
 """Ends before a Lease that was good when it began can have passed on; see `elector`."""
 PAGE = 500
-_SILENCE_SECONDS = 60
-"""A watch is asked to end before; bookmarks come every minute."""
 _SCHEMA = "failed to create typed patch object"
 
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -117,7 +115,8 @@ class Kube:
         seconds: int,
         metadata: bool = False,
     ) -> AsyncGenerator[tuple[str, Object], None]:
-        """Changes since `version`, as type and object, for about that long. Ends by itself, or with ApiError."""
+        """Changes since `version`, as type and object, for about that long. Ends by itself, or with ApiError; a silent
+        one is believed to live until some seconds after it should have ended."""
         query = {
             **(selectors or {}),
             "watch": "true",
@@ -125,7 +124,7 @@ class Kube:
             "resourceVersion": version,
             "timeoutSeconds": str(seconds),
         }
-        patience = aiohttp.ClientTimeout(total=seconds + 30, sock_connect=5, sock_read=_SILENCE_SECONDS + 30)
+        patience = aiohttp.ClientTimeout(total=seconds + 15, sock_connect=5)
         response = await self._send("GET", path, query, accept=METADATA if metadata else None, patience=patience)
         try:
             if response.status >= 300:

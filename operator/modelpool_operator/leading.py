@@ -19,7 +19,7 @@ from modelpool_operator import handlers, paths
 from modelpool_operator.kube import ApiError, Kube
 from modelpool_operator.reconcile import Reconciler
 from modelpool_operator.settings import Settings
-from modelpool_operator.store import Store
+from modelpool_operator.store import Moved, Store, name_of
 from modelpool_operator.table import Name
 from modelpool_operator.telemetry import Telemetry
 from modelpool_operator.watching import Collection, Watcher
@@ -90,21 +90,28 @@ class Leading:
             self._login,
             scans=not self._settings.watch_namespaces,
         )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(handlers.run(seen, self._settings.watch_namespaces), name="kopf")
-            for watcher in self._watchers:
-                group.create_task(watcher.run(), name=f"watch {watcher.collection.title}")
-            for watcher in self._watchers:
-                await watcher.synced.wait()
-            await self._resync()
-            logger.info("everything is listed: %s", self._numbers())
-            group.create_task(self._resyncs(), name="resync")
-            group.create_task(self._reconciler.worklist.run(), name="reconcile")
-            group.create_task(self._reconciler.reporter.worklist.run(), name="report")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(handlers.run(seen, self._settings.watch_namespaces), name="kopf")
+                for watcher in self._watchers:
+                    group.create_task(watcher.run(), name=f"watch {watcher.collection.title}")
+                for watcher in self._watchers:
+                    await watcher.synced.wait()
+                await self._resync()
+                logger.info("everything is listed: %s", self._numbers())
+                group.create_task(self._resyncs(), name="resync")
+                group.create_task(self._reconciler.worklist.run(), name="reconcile")
+                group.create_task(self._reconciler.reporter.worklist.run(), name="report")
+        finally:
+            self._reconciler.close()
 
     def _see(self, kind: str, event: str | None, obj: Mapping[str, Any]) -> None:
-        for namespace in self.store.see(kind, obj, deleted=event == "DELETED"):
+        moved = self.store.see(kind, obj, deleted=event == "DELETED")
+        namespace, name = name_of(obj)
+        if moved is Moved.OBJECT:
             self._mark(namespace)
+        elif moved is Moved.STATUS:
+            self._reconciler.look_at_status((kind, namespace, name))
         if event is None:
             # kopf lists again after a watch that broke, and does not say what is gone.
             self._relisted.set()

@@ -10,7 +10,7 @@ import binascii
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,6 +67,11 @@ class Found:
 
 def config_map(namespace: str, instance: str, content: Content, written: datetime) -> dict[str, Any]:
     """The ConfigMap, as it is applied."""
+    metadata = _metadata(mount.CONFIG_MAP, namespace, instance, written)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, **_members(content)}
+
+
+def _members(content: Content) -> dict[str, dict[str, str]]:
     assert content.config is not None
     assert content.accepted is not None
     data, binary = {mount.SIDECARS_FILE: str(content.sidecars)}, {ACCEPTED: _coded(content.accepted)}
@@ -74,8 +79,7 @@ def config_map(namespace: str, instance: str, content: Content, written: datetim
         data[PLAIN] = content.config.decode()
     else:
         binary[ZIPPED] = _coded(codec.compress(content.config))
-    metadata = _metadata(mount.CONFIG_MAP, namespace, instance, written)
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data, "binaryData": binary}
+    return {"data": data, "binaryData": binary}
 
 
 def secret(namespace: str, instance: str, credentials: Mapping[str, str], written: datetime) -> dict[str, Any]:
@@ -131,6 +135,16 @@ def pack(accepted: Accepted) -> bytes:
     return codec.compress(json.dumps(each, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
 
+def fitted(content: Content) -> Content:
+    """The content, without the accepted forms where there is no room for them: a config that runs comes first."""
+    assert content.config is not None
+    assert content.accepted is not None
+    if len(content.config) + len(content.accepted) < PLAIN_BYTES:
+        return content
+    fits = size_bytes({"kind": "ConfigMap", **_members(content)}) <= LIMIT_BYTES
+    return content if fits else replace(content, accepted=NOTHING)
+
+
 def unpack(data: bytes | None, namespace: str) -> Accepted:
     """The accepted objects of a namespace; what this version cannot accept any more is left out."""
     raw = _unzipped(data, MAX_ACCEPTED_BYTES)
@@ -151,6 +165,10 @@ def removal(strange: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     for member, key in strange:
         patch.setdefault(member, {})[key] = None
     return patch
+
+
+NOTHING = pack({})
+"""No accepted form."""
 
 
 def _metadata(name: str, namespace: str, instance: str, written: datetime) -> dict[str, Any]:

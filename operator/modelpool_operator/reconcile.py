@@ -5,10 +5,13 @@ before the ConfigMap that needs it; a credential that nobody names any more stay
 """
 
 import asyncio
+import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
 
 from modelpool_config.codec import InvalidConfigError
 from modelpool_operator import compiling, manifests, sidecarcount
@@ -31,14 +34,18 @@ from modelpool_operator.worklist import RetryError, Worklist
 PRUNE_AFTER = timedelta(minutes=5)
 """A mounted volume is brought up to date within 90 seconds, also where nobody helps."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Memory:
-    """What outlives a look at a namespace. `told`: the last thing that was logged about it."""
+    """What outlives a look at a namespace. `judged`: what statuses were made from; `told`: what was logged last."""
 
     accepted: Accepted | None = None
+    judged: tuple[Compiled, Publication] | None = None
     count: Count | None = None
     told: str = ""
 
@@ -74,10 +81,24 @@ class Reconciler:
         self._owned = Owned(kube, store, instance, telemetry.wrote)
         self._secrets = SecretValues(kube, store)
         self._memory: dict[str, _Memory] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="compile")
         self.worklist: Worklist[str] = Worklist("reconcile", self._reconcile, chance=chance, explain=self._explain)
         self.reporter = Reporter(
             kube, store, identity, now=now, chance=chance, moved=self.worklist.mark, counted=telemetry.wrote
         )
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def look_at_status(self, key: Key) -> None:
+        """Somebody, or we ourselves, wrote the status of this object: see to it that it says what it should."""
+        memory, seen = self._memory.get(key[1]), self._store.seen(key)
+        if memory is None or memory.judged is None or seen is None or key not in memory.judged[0].result.verdicts:
+            return
+        compiled, publication = memory.judged
+        present = {key: Present(seen.generation, seen.status)}
+        self._hear(compiled, publication, {key: seen}, compiling.different(compiled, publication, present, self._now()))
 
     async def _reconcile(self, namespace: str) -> None:
         with self._telemetry.reconciling(namespace) as look:
@@ -128,7 +149,7 @@ class Reconciler:
             namespaces=frozenset({namespace} if wanted else ()),
         )
         copied = objects.secret.credentials if objects.secret and objects.foreign is None else {}
-        compiled = await asyncio.to_thread(compiling.compile_namespace, namespace, observed, memory.accepted, copied)
+        compiled = await self._aside(compiling.compile_namespace, namespace, observed, memory.accepted, copied)
         kept = {} if self._may_prune(namespace, compiled, content, ours.written if ours else None) else copied
         return _Gathered(
             objects, values, compiled, self._count(namespace, memory, content), {**kept, **compiled.credentials}
@@ -162,7 +183,7 @@ class Reconciler:
             message = f"the {gathered.objects.foreign} in namespace {namespace} was not made by modelpool: remove it"
             self._tell(memory, namespace, message)
             return _blocked(gathered, Said("False", "NameConflict", message))
-        content = Content(compiled.config, compiled.accepted, gathered.sidecars)
+        content = manifests.fitted(Content(compiled.config, compiled.accepted, gathered.sidecars))
         found = gathered.objects.config_map
         try:
             await self._write_secret(namespace, gathered)
@@ -182,14 +203,26 @@ class Reconciler:
 
     async def _report(self, namespace: str, gathered: _Gathered, publication: Publication) -> None:
         compiled = gathered.compiled
+        self._memory.setdefault(namespace, _Memory()).judged = (compiled, publication)
         seen = {key: each for key in compiled.result.verdicts if (each := self._store.seen(key)) is not None}
         presents = {key: Present(each.generation, each.status) for key, each in seen.items()}
-        differing = await asyncio.to_thread(compiling.different, compiled, publication, presents, self._now())
-        for key, each in seen.items():
+        differing = await self._aside(compiling.different, compiled, publication, presents, self._now())
+        self._hear(compiled, publication, seen, differing)
+
+    def _hear(
+        self, compiled: Compiled, publication: Publication, seen: Mapping[Key, Seen], differing: Collection[Key]
+    ) -> None:
+        # Pools first: they are what people wait for.
+        for key, each in sorted(seen.items()):
             if key in differing:
                 self.reporter.want(key, _maker(compiled, key, each, publication))
             else:
                 self.reporter.drop(key)
+
+    async def _aside(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """In a thread, so that Lease and probes are served meanwhile; in one, so that its memory is used again."""
+        call = functools.partial(work, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _forget(self, namespace: str) -> None:
         self._memory.pop(namespace, None)

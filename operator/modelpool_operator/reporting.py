@@ -12,7 +12,7 @@ from modelpool_operator.api.meta import API_VERSION, GROUP
 from modelpool_operator.conditions import Status
 from modelpool_operator.kube import ApiError, Kube, NotLeadingError
 from modelpool_operator.problems import Key
-from modelpool_operator.store import Seen, Store
+from modelpool_operator.store import Moved, Seen, Store
 from modelpool_operator.worklist import RetryError, Worklist
 
 MANAGER = "modelpool-status"
@@ -108,8 +108,8 @@ class Reporter:
                 self._forget(key)
                 return
             raise
-        for namespace in self._store.see(key[0], manifest):
-            self._moved(namespace)
+        if self._store.see(key[0], manifest) is Moved.OBJECT:
+            self._moved(key[1])
 
     async def _tell(self, key: Key, seen: Seen, status: Status) -> None:
         event = event_of(key, seen, status, self._now(), self._identity)

@@ -7,6 +7,7 @@ Secrets and pods no more is kept than that they are there, and at which resource
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from modelpool_operator import resources
@@ -41,6 +42,14 @@ class Mark:
     ending: bool = False
 
 
+class Moved(Enum):
+    """What a look at an object has shown: another object, or the same one with another status."""
+
+    NOTHING = "Nothing"
+    STATUS = "Status"
+    OBJECT = "Object"
+
+
 class Store:
     """`everywhere`: namespaces that want a config whatever they are labelled, as those that are watched by name."""
 
@@ -52,18 +61,19 @@ class Store:
         self.config_maps: Table[Mark] = Table()
         self.namespaces: Table[Mark] = Table()
 
-    def see(self, kind: str, manifest: Mapping[str, Any], *, deleted: bool = False) -> AbstractSet[str]:
-        """One Provider or pool, from a watch or from a write's answer; the namespaces that it concerns."""
+    def see(self, kind: str, manifest: Mapping[str, Any], *, deleted: bool = False) -> Moved:
+        """One Provider or pool, from a watch or from a write's answer; what moved."""
         name = name_of(manifest)
         table = self.resources[kind]
         if deleted or ending(manifest):
-            return {name[0]} if table.remove(name, _version(manifest)) else set()
+            return Moved.OBJECT if table.remove(name, _version(manifest)) else Moved.NOTHING
         before = table.get(name)
         seen = parsed(kind, manifest, before)
         if not table.put(name, seen):
-            return set()
-        news = before is None or before.content is not seen.content or before.uid != seen.uid
-        return {name[0]} if news or before is None or before.status != seen.status else set()
+            return Moved.NOTHING
+        if before is None or before.content is not seen.content or before.uid != seen.uid:
+            return Moved.OBJECT
+        return Moved.STATUS if before.status != seen.status else Moved.NOTHING
 
     def see_all(
         self, kind: str, manifests: Iterable[Mapping[str, Any]], version: str, within: str | None

@@ -15,6 +15,9 @@ from modelpool_operator.store import Mark, mark_of, name_of
 from modelpool_operator.table import Name, Table, version_of
 from modelpool_operator.worklist import retry_seconds
 
+WATCH_SECONDS = 60
+"""A watch that is silent may be quiet or dead; one that should have ended by itself is dead."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -74,7 +77,7 @@ class Watcher:
         until = loop.time() + self.relist_seconds * (0.9 + 0.2 * self.chance())
         while (left := until - loop.time()) > 1:
             began = loop.time()
-            seconds = max(1, int(left))
+            seconds = max(1, min(WATCH_SECONDS, int(left)))
             each = self.collection
             async for kind, item in self.kube.watch(each.path, version, each.selectors, seconds=seconds, metadata=True):
                 version = item["metadata"].get("resourceVersion") or version
