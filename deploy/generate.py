@@ -73,7 +73,8 @@ def templated(content: str) -> str:
 
 def template(helm: Path) -> str:
     """What the chart renders for install.yaml, apart from the definitions and from `helm test`."""
-    command = [helm, "template", "modelpool", CHART, "--namespace", NAMESPACE, "--no-hooks", "--set=crds.enabled=false"]
+    options = ["--namespace", NAMESPACE, "--no-hooks", "--set=crds.enabled=false"]
+    command = [str(helm), "template", "modelpool", str(CHART), *options]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the helm that was named
     return done.stdout
 

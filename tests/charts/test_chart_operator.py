@@ -37,12 +37,12 @@ def _install(plane: ControlPlane, *options: str) -> None:
     plane.helm("install", "modelpool", str(CHART), "--namespace", OWN, *options).ok()
 
 
-def _start(plane: ControlPlane) -> OperatorProcess:
+def _start(plane: ControlPlane, own: str = OWN, name: str = "modelpool-operator") -> OperatorProcess:
     """One pod of the Deployment, as far as there can be one without a node."""
-    deployment = plane.kubectl("get", "deployment", "modelpool-operator", "-n", OWN, "-o", "json").json
+    deployment = plane.kubectl("get", "deployment", name, "-n", own, "-o", "json").json
     pod = deployment["spec"]["template"]["spec"]
     env = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
-    return OperatorProcess(plane.kubeconfig_for(OWN, pod["serviceAccountName"]), **env)
+    return OperatorProcess(plane.kubeconfig_for(own, pod["serviceAccountName"]), **env)
 
 
 def _declare(plane: ControlPlane, namespace: str) -> None:
@@ -119,3 +119,26 @@ async def test_a_sidecar_serves_on_when_everything_is_uninstalled(
                 assert (await sidecar.ask()).status == 200
             assert kubelet.swaps == before
     assert _ready(plane, "shop") == "True", "the objects and their definitions are kept"
+
+
+def test_of_two_releases_that_overlap_the_second_writes_nothing_and_says_so(
+    own_controlplane: ControlPlane, operators: list[OperatorProcess]
+) -> None:
+    plane = own_controlplane
+    _install(plane)
+    _declare(plane, "shop")
+    operators.append(_start(plane))
+    until(lambda: _ready(plane, "shop") == "True")
+    before = plane.kubectl("get", "configmap/modelpool-config", "-n", "shop", "-o", "json").json
+    second = ["--set=crds.enabled=false", "--set=watchNamespaces={shop,mill}"]
+    plane.helm("install", "second", str(CHART), "--namespace", "second", "--create-namespace", *second).ok()
+    _declare(plane, "mill")
+    until(lambda: _ready(plane, "mill") == "True")
+    operators.append(_start(plane, "second", "second-modelpool-operator"))
+    operators[1].until_leading()
+    said = "namespace {}: is served by another instance, modelpool-system/modelpool: nothing is written there"
+    until(lambda: all(said.format(namespace) in operators[1].log for namespace in ("shop", "mill")))
+    for namespace in ("shop", "mill"):
+        assert operators[1].metric(f'modelpool_operator_name_conflict{{namespace="{namespace}"}}') == 1.0
+    assert plane.kubectl("get", "configmap/modelpool-config", "-n", "shop", "-o", "json").json == before
+    assert _ready(plane, "shop") == "True"
