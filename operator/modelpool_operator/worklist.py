@@ -6,8 +6,10 @@ a second to five minutes, doubling, per key.
 """
 
 import asyncio
+import heapq
+import itertools
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -29,18 +31,37 @@ class RetryError(Exception):
 
 def retry_seconds(failures: int, chance: float, floor: float = 0.0) -> float:
     """The wait after so many failures in a row (from 1); `chance` in [0, 1) spreads it by a fifth."""
-    wait = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 20))
-    spread: float = max(floor, wait) * (1 + 0.2 * chance)
+    wait = max(floor, FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 20))
+    spread: float = min(LAST_RETRY_SECONDS, wait) * (1 + 0.2 * chance)
     return spread
 
 
 @dataclass(slots=True)
 class _Waiting(Generic[K]):
-    """Due times. `failures` counts those in a row; `busy` keys are in somebody's hands."""
+    """Due times. `failures` counts those in a row; `busy` keys are in somebody's hands. `queue`: due times in order,
+    with entries that no longer count, as `due` tells; busy keys are entered when they are free."""
 
     due: dict[K, float] = field(default_factory=dict)
     failures: dict[K, int] = field(default_factory=dict)
     busy: set[K] = field(default_factory=set)
+    queue: list[tuple[float, int, K]] = field(default_factory=list)
+    _number: Iterator[int] = field(default_factory=itertools.count)
+
+    def enter(self, key: K) -> None:
+        """The key can be taken when it is due."""
+        if len(self.queue) > 64 + 2 * len(self.due):
+            self.queue = [entry for entry in self.queue if self.due.get(entry[2]) == entry[0]]
+            heapq.heapify(self.queue)
+        heapq.heappush(self.queue, (self.due[key], next(self._number), key))
+
+    def soonest(self) -> tuple[float, K] | None:
+        """What is due next, and free."""
+        while self.queue:
+            due, _, key = self.queue[0]
+            if self.due.get(key) == due and key not in self.busy:
+                return due, key
+            heapq.heappop(self.queue)
+        return None
 
 
 class Worklist(Generic[K]):
@@ -73,7 +94,9 @@ class Worklist(Generic[K]):
         due = asyncio.get_running_loop().time() + (self._gather if after is None else after)
         if due < self._waiting.due.get(key, float("inf")):
             self._waiting.due[key] = due
-            self._changed.set()
+            if key not in self._waiting.busy:
+                self._waiting.enter(key)
+                self._changed.set()
 
     def forget(self, key: K) -> None:
         """The key has nothing left to look at."""
@@ -97,23 +120,24 @@ class Worklist(Generic[K]):
                 await self._work(key)
             except RetryError as again:
                 self.mark(key, again.seconds)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if _is_cancelled(error):
+                    raise
                 failures = self._waiting.failures[key] = self._waiting.failures.get(key, 0) + 1
-                floor = self._explain(key, error) or 0.0
+                floor = self._explain(key, _as_fault(error)) or 0.0
                 self.mark(key, retry_seconds(failures, self._chance(), floor))
             else:
                 self._waiting.failures.pop(key, None)
             finally:
                 self._waiting.busy.discard(key)
                 if key in self._waiting.due:
+                    self._waiting.enter(key)
                     self._changed.set()
 
     async def _next(self) -> K:
         loop = asyncio.get_running_loop()
         while True:
-            now = loop.time()
-            free = [(due, key) for key, due in self._waiting.due.items() if key not in self._waiting.busy]
-            soonest = min(free, key=lambda entry: entry[0], default=None)
+            soonest, now = self._waiting.soonest(), loop.time()
             if soonest is not None and soonest[0] <= now:
                 del self._waiting.due[soonest[1]]
                 self._waiting.busy.add(soonest[1])
@@ -124,3 +148,13 @@ class Worklist(Generic[K]):
                 await asyncio.wait_for(self._changed.wait(), wait)
             except TimeoutError:
                 continue
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether it is we who are cancelled, and not something that the work waited for."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _as_fault(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else RuntimeError("what it waited for was cancelled")
