@@ -105,6 +105,16 @@ def test_the_api_server_takes_what_is_rendered(
         assert "Warning" not in done.stderr
 
 
+def test_the_oldest_supported_api_server_takes_install_yaml_too(applied_crds: ControlPlane) -> None:
+    try:
+        applied_crds.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(generate.PLACE)).ok()
+        apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", str(INSTALL)]
+        done = applied_crds.kubectl(*apply).ok()
+        assert done.stdout.count("serverside-applied") == len(documents(INSTALL.read_text()))
+    finally:
+        applied_crds.kubectl("delete", "namespace", "modelpool-system", "--wait=false")
+
+
 @pytest.mark.parametrize("options", [[], ["--set=watchNamespaces={team-a}"]], ids=["cluster", "namespaces"])
 def test_nothing_is_rendered_that_the_operator_writes(
     options: list[str], everything: str, own_controlplane: ControlPlane

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 import chart_support
-from chart_support import CHART, OWN, ROOT, selftest
+from chart_support import CHART, OWN, PYTHON_ENV, selftest
 from controlplane import ControlPlane
 
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{OWN}/leases"
@@ -162,9 +162,8 @@ def test_an_account_without_rights_fails_and_wrong_arguments_are_told(
     assert "a weight of -5 is refused for another reason: modelpools.modelpool.dev" in done.stdout
 
     command = [sys.executable, "-m", "modelpool_operator.selftest", "--namespace=x", "--lease=x", "--operator=x"]
-    env = {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sidecar'}"}
     absent = subprocess.run(
-        [*command, f"--account={tmp_path / 'absent'}"], env=env, capture_output=True, text=True, check=False
+        [*command, f"--account={tmp_path / 'absent'}"], env=PYTHON_ENV, capture_output=True, text=True, check=False
     )
     assert absent.returncode == 2
     assert "--account must be a folder with token and ca.crt" in absent.stderr

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "modelpool"
 OWN = "modelpool-system"
 INSTALL = ROOT / "deploy" / "install.yaml"
+PYTHON_ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sidecar'}"}
 
 Manifest = dict[str, Any]
 
@@ -81,7 +82,7 @@ def selftest(
     (folder / "ca.crt").write_bytes(plane.ca.read_bytes())
     return subprocess.run(
         [sys.executable, *command, *args.values(), f"--account={folder}"],
-        env={"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sidecar'}"},
+        env=PYTHON_ENV,
         capture_output=True,
         text=True,
         check=False,
