@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import kopf
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config.config_exception import ConfigException
 
 Login = Awaitable[kopf.ConnectionInfo]
 
@@ -19,7 +18,7 @@ class AccessError(Exception):
 
 
 async def configuration(kubeconfig: str | None) -> Configuration:
-    """The client's configuration: of that file, or of the pod that we run in. Raises AccessError."""
+    """The client's configuration, proved usable: of that file, or of the pod that we run in. Raises AccessError."""
     found = Configuration()
     try:
         if kubeconfig is not None:
@@ -28,10 +27,12 @@ async def configuration(kubeconfig: str | None) -> Configuration:
             )
         else:
             config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]  # as above
-    except (ConfigException, OSError) as error:
+        client(found)
+    except Exception as error:  # a file that is broken ends in every kind of them
         where = "in this pod" if kubeconfig is None else f"by KUBECONFIG={kubeconfig}"
         help_ = "" if kubeconfig else "; outside a cluster set KUBECONFIG to the path of a kubeconfig"
-        raise AccessError(f"no API server can be found {where}: {error}{help_}") from error
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise AccessError(f"no API server can be found {where}: {what}{help_}") from error
     return found
 
 

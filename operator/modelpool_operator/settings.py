@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -80,7 +81,7 @@ def _namespaces(value: str) -> tuple[str, ...]:
 
 def _listen(value: str) -> tuple[str, int]:
     host, colon, port = value.rpartition(":")
-    if colon and port.isascii() and port.isdigit() and int(port) <= 65_535:
+    if colon and _NUMBER.fullmatch(port) and int(port) <= 65_535:
         return host.strip("[]"), int(port)
     raise SettingsError(f"MODELPOOL_LISTEN={value!r}: must be HOST:PORT, like 0.0.0.0:8080 or [::]:8080")
 
@@ -92,6 +93,6 @@ def _log_level(value: str) -> str:
 
 
 def _seconds(value: str) -> float:
-    if value.isascii() and value.isdigit() and 1 <= int(value) <= 86_400:
+    if _NUMBER.fullmatch(value) and 1 <= int(value) <= 86_400:
         return float(value)
     raise SettingsError(f"MODELPOOL_RESYNC_SECONDS={value!r}: must be whole seconds from 1 to 86400")
