@@ -129,7 +129,7 @@ class Kube:
         try:
             if response.status >= 300:
                 raise _refusal(response.status, await response.read(), response.headers)
-            async for line in response.content:
+            async for line in _lines(response.content):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise _of_status(event["object"])
@@ -209,6 +209,16 @@ class Kube:
             raise _no_answer(error) from error
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+    """Whole lines of any length: an object's metadata alone can be larger than the line that aiohttp takes."""
+    rest = b""
+    async for data in content.iter_any():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
 
 
 def _refusal(status: int, data: bytes, headers: Mapping[str, str]) -> ApiError:

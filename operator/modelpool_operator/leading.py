@@ -181,7 +181,7 @@ class Leading:
 
     def _secrets_moved(self, names: AbstractSet[Name]) -> None:
         for namespace, name in names:
-            if name == mount.SECRET or self.store.refers_to(namespace, name):
+            if name == mount.SECRET or self._reconciler.needs(namespace, name):
                 self._mark(namespace)
 
     def _moved(self, names: AbstractSet[Name]) -> None:

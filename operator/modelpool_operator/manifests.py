@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelpool_config import codec, mount
@@ -35,6 +35,8 @@ MAX_ACCEPTED_BYTES = 16 * 1024 * 1024
 """How much JSON the accepted forms may be: whoever may write the ConfigMap must not be able to fill our memory."""
 
 PLAIN, ZIPPED, ACCEPTED = "config.json", "config.json.gz", "accepted.json.gz"
+_SKEW = timedelta(minutes=1)
+"""By how much the clock of the replica that wrote may be ahead."""
 MANAGED_BY = ("app.kubernetes.io/managed-by", "modelpool")
 INSTANCE = "modelpool.dev/instance"
 WRITTEN = "modelpool.dev/written"
@@ -63,6 +65,10 @@ class Found:
     size: int = 0
     """Bytes, as the API server counts them."""
     strange: tuple[tuple[str, str], ...] = ()
+
+    def since(self, now: datetime) -> datetime | None:
+        """When it was written; None where nobody knows, or where the time that is noted is still to come."""
+        return self.written if self.written is not None and self.written <= now + _SKEW else None
 
 
 def config_map(namespace: str, instance: str, content: Content, written: datetime) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Owned:
         self._instance = instance
         self._counted = counted
         self._held: dict[str, Objects] = {}
+        self._doubted: set[str] = set()
 
     async def read(self, namespace: str) -> Objects:
         """Both as they stand now."""
@@ -66,17 +67,23 @@ class Owned:
             await self._read(self._store.config_maps, namespace, mount.CONFIG_MAP, held.config_map),
             await self._read(self._store.secrets, namespace, mount.SECRET, held.secret),
         )
+        self._doubted.discard(namespace)
         self._held[namespace] = now
         return now
 
+    def doubt(self, namespace: str) -> None:
+        """What we hold, and what the watch has seen, is not how it is: read both anew the next time."""
+        self._doubted.add(namespace)
+
     def forget(self, namespace: str) -> None:
-        """Nothing of this namespace is needed any more, or it has to be read anew."""
+        """Nothing of this namespace is needed any more."""
         self._held.pop(namespace, None)
+        self._doubted.discard(namespace)
 
     async def write_config_map(self, namespace: str, content: Content, now: datetime) -> Found:
         """Make the ConfigMap say this; `now` is noted where its config is another one."""
         present = self._held.get(namespace, Objects()).config_map
-        kept = present.written if present is not None and present.content.config == content.config else None
+        kept = present.since(now) if present is not None and present.content.config == content.config else None
         body = manifests.config_map(namespace, self._instance, content, kept or now)
         found = await self._write(paths.config_map(namespace), body, present, self._store.config_maps)
         self._held[namespace] = Objects(found, self._held.get(namespace, Objects()).secret)
@@ -92,11 +99,12 @@ class Owned:
         self._counted("secret")
 
     async def _read(self, table: Table[Mark], namespace: str, name: str, held: Found | None) -> Found | None:
-        mark = table.get((namespace, name))
-        if mark is None:
-            return None
-        if held is not None and version_of(held.version) >= mark.version:
-            return held
+        if namespace not in self._doubted:
+            mark = table.get((namespace, name))
+            if mark is None:
+                return None
+            if held is not None and version_of(held.version) >= mark.version:
+                return held
         path = paths.config_map(namespace) if name == mount.CONFIG_MAP else paths.credentials(namespace)
         try:
             obj = await self._kube.get(path)
@@ -106,12 +114,24 @@ class Owned:
             raise
         return manifests.read(obj)
 
+    async def _must_be_absent(self, path: str) -> None:
+        """An apply would merge into what somebody made meanwhile. ApiError with `stale` where that happened."""
+        try:
+            await self._kube.get(path)
+        except ApiError as error:
+            if error.absent:
+                return
+            raise
+        raise ApiError(409, "AlreadyExists", f"{path} is there, and was not seen yet")
+
     async def _write(self, path: str, body: dict[str, Any], present: Found | None, table: Table[Mark]) -> Found:
         size, kind = manifests.size_bytes(body), body["kind"]
         if size > manifests.LIMIT_BYTES:
             kib = manifests.LIMIT_BYTES // 1024
             raise TooLargeError(f"the {kind} would hold {size // 1024} KiB, and {kib} KiB fit; split the namespace")
-        if present is not None and present.strange:
+        if present is None:
+            await self._must_be_absent(path)
+        elif present.strange:
             cleaned = await self._kube.merge(path, manifests.removal(present.strange), MANAGER)
             present = manifests.read(cleaned)
         if present is not None:

@@ -91,6 +91,10 @@ class Reconciler:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def needs(self, namespace: str, secret: str) -> bool:
+        """Whether a Provider names this Secret, as it stands or in the form that is in force."""
+        return self._store.refers_to(namespace, secret) or self._secrets.holds(namespace, secret)
+
     def look_at_status(self, key: Key) -> None:
         """Somebody, or we ourselves, wrote the status of this object: see to it that it says what it should."""
         memory, seen = self._memory.get(key[1]), self._store.seen(key)
@@ -122,8 +126,8 @@ class Reconciler:
                     self._forget(namespace)
                     return
                 if error.stale:
-                    self._owned.forget(namespace)
-                    raise RetryError(0.2) from error
+                    self._owned.doubt(namespace)
+                    raise
                 await self._report(namespace, gathered, _blocked(gathered, _pending(str(error))))
                 raise
             await self._report(namespace, gathered, publication)
@@ -150,7 +154,9 @@ class Reconciler:
         )
         copied = objects.secret.credentials if objects.secret and objects.foreign is None else {}
         compiled = await self._aside(compiling.compile_namespace, namespace, observed, memory.accepted, copied)
-        kept = {} if self._may_prune(namespace, compiled, content, ours.written if ours else None) else copied
+        kept = (
+            {} if self._may_prune(namespace, compiled, content, ours.since(self._now()) if ours else None) else copied
+        )
         return _Gathered(
             objects, values, compiled, self._count(namespace, memory, content), {**kept, **compiled.credentials}
         )
@@ -159,7 +165,7 @@ class Reconciler:
         """Whether no sidecar can still run a config that names a credential which ours does not name any more."""
         if compiled.config is None or content.config != compiled.config or written is None:
             return False
-        left = written + PRUNE_AFTER - self._now()
+        left = PRUNE_AFTER - (self._now() - written)
         if left > timedelta(0):
             self.worklist.mark(namespace, left.total_seconds() + 1)
             return False
@@ -187,7 +193,7 @@ class Reconciler:
         found = gathered.objects.config_map
         try:
             await self._write_secret(namespace, gathered)
-            if found is None or found.content != content or found.strange:
+            if found is None or found.content != content or found.strange or found.since(self._now()) is None:
                 found = await self._owned.write_config_map(namespace, content, self._now())
         except TooLargeError as error:
             self._tell(memory, namespace, str(error))
@@ -238,6 +244,8 @@ class Reconciler:
 
     def _explain(self, namespace: str, error: Exception) -> float | None:
         if isinstance(error, NotLeadingError):
+            return None
+        if isinstance(error, ApiError) and error.stale:
             return None
         memory = self._memory.setdefault(namespace, _Memory())
         if isinstance(error, ApiError):

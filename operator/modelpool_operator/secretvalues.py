@@ -58,6 +58,10 @@ class SecretValues:
         self._values[namespace] = held
         return Values({(namespace, name): data for name, (_, data) in held.items()}, unreadable, passing)
 
+    def holds(self, namespace: str, name: str) -> bool:
+        """Whether the Secret was read for something that is in force there."""
+        return name in self._values.get(namespace, {})
+
     def forget(self, namespace: str) -> None:
         """Nothing of this namespace is needed any more."""
         self._values.pop(namespace, None)
