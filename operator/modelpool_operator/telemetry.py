@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from modelpool_operator.worklist import RetryError
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
@@ -89,10 +91,10 @@ class Telemetry:
             try:
                 yield Look(span)
             except Exception as error:
-                expected = type(error).__name__ == "RetryError"
+                expected = isinstance(error, RetryError)
                 self._looks.labels("ok" if expected else "error").inc()
                 if span is not None and not expected:
-                    span.set_attribute("error.type", type(error).__name__)
+                    _fail(span, type(error).__name__)
                 raise
             else:
                 self._looks.labels("ok").inc()
@@ -118,8 +120,12 @@ class Telemetry:
             self._bytes.labels(namespace).set(size)
 
     def leading(self, leads: bool) -> None:
-        """Whether this replica leads."""
+        """Whether this replica leads. One that ceased to says nothing about what it saw, and holds none of it."""
         self._leader.set(1 if leads else 0)
+        if not leads:
+            for gauge in (self._conflicts, self._bytes, self._objects, self._waiting):
+                gauge.clear()
+            self._resync.set(0)
 
     def resynced(self, at: float) -> None:
         """Everything was listed, at that epoch second."""
@@ -152,8 +158,18 @@ class Telemetry:
             return
         tracer = self._provider.get_tracer(SERVICE, version("modelpool"))
         attributes = {"k8s.namespace.name": namespace}
-        with tracer.start_as_current_span("reconcile", attributes=attributes, record_exception=False) as span:
+        # The SDK would put the exception's message into the span.
+        with tracer.start_as_current_span(
+            "reconcile", attributes=attributes, record_exception=False, set_status_on_exception=False
+        ) as span:
             yield span
+
+
+def _fail(span: "Span", kind: str) -> None:
+    from opentelemetry.trace import StatusCode  # noqa: PLC0415 - as in `_traces`
+
+    span.set_attribute("error.type", kind)
+    span.set_status(StatusCode.ERROR)
 
 
 def _remove(gauge: Gauge, namespace: str) -> None:

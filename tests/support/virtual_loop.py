@@ -41,6 +41,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def pass_over(self, seconds: float) -> None:
+        """Time passes in which the loop does nothing, as in a call that blocks it."""
+        self._jumping.now += seconds
+
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """What it comes to, on a loop of its own."""
