@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config.config_exception import ConfigException
 
 READ = aiohttp.ClientTimeout(total=30, sock_connect=5)
 WRITE = aiohttp.ClientTimeout(total=4.5, sock_connect=2)
@@ -205,7 +206,8 @@ class Kube:
                 auth_settings=["BearerToken"],
             )
             answer = await self._client.call_api(method, url, headers, data, _request_timeout=patience)
-        except (aiohttp.ClientError, TimeoutError, OSError, ApiException) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ApiException, ConfigException, ValueError) as error:
+            # The last two: the token's file is empty just now, or holds what no header can carry.
             raise _no_answer(error) from error
         response: aiohttp.ClientResponse = answer.response
         return response

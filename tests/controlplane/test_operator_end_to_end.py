@@ -17,6 +17,7 @@ from openai import AsyncOpenAI
 from manifests_for import a_pool_object, a_provider_object, a_secret_object
 from modelpool_sidecar.fake import FakeProvider
 from operator_process import Cluster, Kubelet, cluster, in_thread, until
+from otlp_receiver import OtlpReceiver
 from process_support import Process, eventually, listening
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("operator")]
@@ -26,9 +27,15 @@ OLD, NEW = "sk-canary-old-7f3a", "sk-canary-new-91be"
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[Cluster]:
+def collector() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def house(collector: OtlpReceiver) -> Iterator[Cluster]:
     for made in cluster():
-        made.operator().until_leading()
+        made.operator(**collector.env).until_leading()
         yield made
 
 
@@ -204,3 +211,17 @@ def test_a_deployment_written_by_hand_or_by_inject_mounts_what_the_operator_writ
             house.get(namespace, "configmap/modelpool-config") and house.get(namespace, "secret/modelpool-credentials")
         )
     )
+
+
+def test_each_look_at_a_namespace_is_a_span_and_no_key_is_in_one(house: Cluster, collector: OtlpReceiver) -> None:
+    namespace = house.plane.namespace("traced")
+    house.apply(namespace, a_secret_object(OLD), a_provider_object("a", secret="openai"), a_pool_object(a=1))
+    house.wait(namespace, "modelpool/chat")
+    assert house.operators[0].stop() == 0, "what is queued is sent at the end"
+    mine = [span for span in collector.spans if span.attributes.get("k8s.namespace.name") == namespace]
+    assert {span.name for span in mine} == {"reconcile"}
+    assert max(span.attributes.get("modelpool.pools", 0) for span in mine) == 1
+    assert collector.resource["service.name"] == "modelpool-operator"
+    for body in collector.bodies:
+        assert OLD.encode() not in body
+        assert NEW.encode() not in body
