@@ -17,6 +17,10 @@ from modelpool_operator.worklist import retry_seconds
 
 WATCH_SECONDS = 60
 """A watch that is silent may be quiet or dead; one that should have ended by itself is dead."""
+STEADY_SECONDS = 10.0
+"""A watch that ends after less has not worked: listing everything again at once would only be a load."""
+_MOST_FAILURES = 7
+"""The wait grows to half a minute."""
 
 logger = logging.getLogger(__name__)
 
@@ -46,28 +50,25 @@ class Watcher:
 
     async def run(self) -> None:
         """Never returns; a fault is told once, and overcome by listing again."""
+        loop = asyncio.get_running_loop()
         failures = 0
         while True:
+            began = loop.time()
             try:
-                version = await self._list()
+                await self._watch(await self._list())
                 failures = 0
-                await self._watch(version)
             except ApiError as error:
-                if error.expired:
+                failures = 1 if loop.time() - began >= STEADY_SECONDS else min(failures + 1, _MOST_FAILURES)
+                if error.expired and failures == 1:
                     continue
-                failures += 1
                 self._tell(error)
-                wait = min(30.0, retry_seconds(failures, self.chance(), error.retry_after_seconds or 0.0))
-                await asyncio.sleep(wait)
+                await asyncio.sleep(retry_seconds(failures, self.chance(), error.retry_after_seconds or 0.0))
 
     async def _list(self) -> str:
         each = self.collection
         listed = await self.kube.list(each.path, each.selectors, metadata=True)
         moved = each.table.replace(_marks(listed.items), version_of(listed.version), each.within)
         self.changed(moved)
-        if self._told:
-            logger.info("%s can be watched again", each.title)
-            self._told = ""
         self.synced.set()
         return listed.version
 
@@ -81,8 +82,10 @@ class Watcher:
             each = self.collection
             async for kind, item in self.kube.watch(each.path, version, each.selectors, seconds=seconds, metadata=True):
                 version = item["metadata"].get("resourceVersion") or version
+                self._tell(None)
                 if kind != "BOOKMARK":
                     self._take(kind, item)
+            self._tell(None)
             # One that ends at once, again and again, must not keep the server busy.
             await asyncio.sleep(max(0.0, 1.0 - (loop.time() - began)))
 
@@ -93,10 +96,12 @@ class Watcher:
         if news:
             self.changed({name})
 
-    def _tell(self, error: ApiError) -> None:
-        if str(error) != self._told:
-            self._told = str(error)
+    def _tell(self, error: ApiError | None) -> None:
+        if error is not None and str(error) != self._told:
             logger.warning("%s cannot be watched: %s", self.collection.title, error)
+        elif error is None and self._told:
+            logger.info("%s can be watched again", self.collection.title)
+        self._told = str(error or "")
 
 
 def _marks(items: Iterable[Mapping[str, Any]]) -> dict[Name, Mark]:
