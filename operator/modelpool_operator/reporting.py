@@ -19,6 +19,7 @@ MANAGER = "modelpool-status"
 CONTROLLER = f"{GROUP}/operator"
 PACE_SECONDS = 2.0
 _LONGEST_NOTE = 1024
+"""Bytes; the API server refuses an event with more."""
 
 Maker = Callable[[Seen, datetime], Status | None]
 """The status for an object as it is now; None where it is another one than was judged."""
@@ -67,7 +68,7 @@ class Reporter:
         loop = asyncio.get_running_loop()
         make, seen = self._wanted.get(key), self._store.seen(key)
         if make is None or seen is None:
-            self._forget(key)
+            self.forget(key)
             return
         since = loop.time() - self._written.get(key, float("-inf"))
         if since < PACE_SECONDS:
@@ -76,13 +77,18 @@ class Reporter:
         if status is None or conditions.words(status) == conditions.words(seen.status):
             self._wanted.pop(key, None)
             return
-        await self._write(key, seen, status)
+        if not await self._write(key, seen, status):
+            return
         self._written[key] = loop.time()
         if self._wanted.get(key) is make:
             del self._wanted[key]
+        elif key not in self._wanted:
+            # It was found to be right while we were writing something else.
+            self._moved(key[1])
         await self._tell(key, seen, status)
 
-    async def _write(self, key: Key, seen: Seen, status: Status) -> None:
+    async def _write(self, key: Key, seen: Seen, status: Status) -> bool:
+        """Whether there was something to write to."""
         kind, namespace, name = key
         metadata = {"name": name, "namespace": namespace, "resourceVersion": str(seen.version)}
         body = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "status": status}
@@ -90,14 +96,17 @@ class Reporter:
             answer = await self._kube.apply(paths.status(kind, namespace, name), body, MANAGER)
         except ApiError as error:
             if error.absent or error.terminating:
-                self._forget(key)
-                return
+                self.forget(key)
+                return False
             if error.stale:
                 await self._look_again(key)
-                raise RetryError(0.1) from error
+                now = self._store.seen(key)
+                if now is None or now.version != seen.version:
+                    raise RetryError(0.1) from error
             raise
         self._counted("status")
         self._store.see(kind, answer)
+        return True
 
     async def _look_again(self, key: Key) -> None:
         """The object moved on: take it as it is now, and judge it anew where what it says moved too."""
@@ -105,7 +114,7 @@ class Reporter:
             manifest = await self._kube.get(paths.resource(*key))
         except ApiError as error:
             if error.absent:
-                self._forget(key)
+                self.forget(key)
                 return
             raise
         if self._store.see(key[0], manifest) is Moved.OBJECT:
@@ -122,7 +131,8 @@ class Reporter:
         else:
             self._counted("event")
 
-    def _forget(self, key: Key) -> None:
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
         self._wanted.pop(key, None)
         self._written.pop(key, None)
         self.worklist.forget(key)
@@ -143,7 +153,7 @@ def event_of(key: Key, seen: Seen, status: Mapping[str, Any], now: datetime, ide
         "type": "Normal" if after["status"] == "True" and after["reason"] != "Degraded" else "Warning",
         "reason": after["reason"],
         "action": "Reconcile",
-        "note": after["message"][:_LONGEST_NOTE],
+        "note": after["message"].encode()[:_LONGEST_NOTE].decode(errors="ignore"),
         "reportingController": CONTROLLER,
         "reportingInstance": identity[:128],
         "regarding": {
