@@ -110,6 +110,8 @@ class Leading:
         namespace, name = name_of(obj)
         if moved is Moved.OBJECT:
             self._mark(namespace)
+            if self.store.seen((kind, namespace, name)) is None:
+                self._reconciler.gone((kind, namespace, name))
         elif moved is Moved.STATUS:
             self._reconciler.look_at_status((kind, namespace, name))
         if event is None:

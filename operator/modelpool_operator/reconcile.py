@@ -18,8 +18,9 @@ from modelpool_operator import compiling, manifests, sidecarcount
 from modelpool_operator.api.provider import Provider
 from modelpool_operator.checks import credentials
 from modelpool_operator.compiling import Compiled, Present
-from modelpool_operator.conditions import PENDING, Publication, Said, Status
+from modelpool_operator.conditions import PENDING, Publication, Said
 from modelpool_operator.desired import Accepted
+from modelpool_operator.judged import Judged
 from modelpool_operator.kube import ApiError, Kube, NotLeadingError
 from modelpool_operator.manifests import Content
 from modelpool_operator.owned import Objects, Owned, TooLargeError
@@ -42,10 +43,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Memory:
-    """What outlives a look at a namespace. `judged`: what statuses were made from; `told`: what was logged last."""
+    """What outlives a look at a namespace. `told`: what was logged about it last."""
 
     accepted: Accepted | None = None
-    judged: tuple[Compiled, Publication] | None = None
+    judged: Judged | None = None
     count: Count | None = None
     told: str = ""
 
@@ -53,6 +54,7 @@ class _Memory:
 @dataclass(frozen=True, slots=True)
 class _Gathered:
     objects: Objects
+    seen: Mapping[Key, Seen]
     values: Values
     compiled: Compiled
     sidecars: int
@@ -97,12 +99,14 @@ class Reconciler:
 
     def look_at_status(self, key: Key) -> None:
         """Somebody, or we ourselves, wrote the status of this object: see to it that it says what it should."""
-        memory, seen = self._memory.get(key[1]), self._store.seen(key)
-        if memory is None or memory.judged is None or seen is None or key not in memory.judged[0].result.verdicts:
-            return
-        compiled, publication = memory.judged
-        present = {key: Present(seen.generation, seen.status)}
-        self._hear(compiled, publication, {key: seen}, compiling.different(compiled, publication, present, self._now()))
+        memory = self._memory.get(key[1])
+        if memory is not None and memory.judged is not None:
+            presents = memory.judged.presents([key], self._store.seen)
+            self._hear(memory.judged, presents, memory.judged.different(presents, self._now()))
+
+    def gone(self, key: Key) -> None:
+        """The object was deleted."""
+        self.reporter.forget(key)
 
     async def _reconcile(self, namespace: str) -> None:
         with self._telemetry.reconciling(namespace) as look:
@@ -111,10 +115,14 @@ class Reconciler:
                 return
             memory = self._memory.setdefault(namespace, _Memory())
             objects = await self._owned.read(namespace)
+            if objects == Objects() and not self._store.is_used(namespace):
+                self._forget(namespace)
+                return
             other = objects.other_instance(self._instance)
             if other is not None:
                 self._tell(memory, namespace, f"is served by another instance, {other}: nothing is written there")
                 self._telemetry.conflict(namespace, True)
+                memory.judged = None
                 return
             self._telemetry.conflict(namespace, objects.foreign is not None)
             gathered = await self._gather(namespace, memory, objects)
@@ -128,9 +136,9 @@ class Reconciler:
                 if error.stale:
                     self._owned.doubt(namespace)
                     raise
-                await self._report(namespace, gathered, _blocked(gathered, _pending(str(error))))
+                await self._report(memory, gathered, await self._blocked(gathered, _pending(str(error))))
                 raise
-            await self._report(namespace, gathered, publication)
+            await self._report(memory, gathered, publication)
             if publication.blocked is None and memory.told:
                 self._tell(memory, namespace, "")
             if gathered.values.passing:
@@ -141,7 +149,7 @@ class Reconciler:
         content = ours.content if ours else Content(None, None, None)
         if memory.accepted is None:
             memory.accepted = manifests.unpack(content.accepted, namespace)
-        observed = self._store.observed(namespace)
+        observed, seen = self._store.observed(namespace), self._store.all_of(namespace)
         providers = [*observed.providers.values(), *memory.accepted.values()]
         names = {name for each in providers if isinstance(each, Provider) for name in credentials.secret_names(each)}
         values = await self._secrets.read(namespace, sorted(names))
@@ -157,9 +165,8 @@ class Reconciler:
         kept = (
             {} if self._may_prune(namespace, compiled, content, ours.since(self._now()) if ours else None) else copied
         )
-        return _Gathered(
-            objects, values, compiled, self._count(namespace, memory, content), {**kept, **compiled.credentials}
-        )
+        sidecars = self._count(namespace, memory, content)
+        return _Gathered(objects, seen, values, compiled, sidecars, {**kept, **compiled.credentials})
 
     def _may_prune(self, namespace: str, compiled: Compiled, content: Content, written: datetime | None) -> bool:
         """Whether no sidecar can still run a config that names a credential which ours does not name any more."""
@@ -188,7 +195,7 @@ class Reconciler:
         if gathered.objects.foreign is not None:
             message = f"the {gathered.objects.foreign} in namespace {namespace} was not made by modelpool: remove it"
             self._tell(memory, namespace, message)
-            return _blocked(gathered, Said("False", "NameConflict", message))
+            return await self._blocked(gathered, Said("False", "NameConflict", message))
         content = manifests.fitted(Content(compiled.config, compiled.accepted, gathered.sidecars))
         found = gathered.objects.config_map
         try:
@@ -197,7 +204,8 @@ class Reconciler:
                 found = await self._owned.write_config_map(namespace, content, self._now())
         except TooLargeError as error:
             self._tell(memory, namespace, str(error))
-            return _blocked(gathered, Said("False", "ConfigTooLarge", f"{error}; the last config that fits stays"))
+            said = Said("False", "ConfigTooLarge", f"{error}; the last config that fits stays")
+            return await self._blocked(gathered, said)
         memory.accepted = compiled.result.accepted
         self._telemetry.config_bytes(namespace, found.size)
         return Publication(compiled.digests, found.written, crowded=found.size > manifests.WARN_BYTES)
@@ -207,21 +215,23 @@ class Reconciler:
         if found is None or found.credentials != gathered.wanted or found.strange:
             await self._owned.write_secret(namespace, gathered.wanted, self._now())
 
-    async def _report(self, namespace: str, gathered: _Gathered, publication: Publication) -> None:
-        compiled = gathered.compiled
-        self._memory.setdefault(namespace, _Memory()).judged = (compiled, publication)
-        seen = {key: each for key in compiled.result.verdicts if (each := self._store.seen(key)) is not None}
-        presents = {key: Present(each.generation, each.status) for key, each in seen.items()}
-        differing = await self._aside(compiling.different, compiled, publication, presents, self._now())
-        self._hear(compiled, publication, seen, differing)
+    async def _blocked(self, gathered: _Gathered, why: Said) -> Publication:
+        """What stands there is not what should: the pools whose section is the same are published all the same."""
+        found = gathered.objects.config_map if gathered.objects.foreign is None else None
+        if found is None:
+            return Publication({}, None, why)
+        return Publication(await self._aside(compiling.digests_of, found.content.config), found.written, why)
 
-    def _hear(
-        self, compiled: Compiled, publication: Publication, seen: Mapping[Key, Seen], differing: Collection[Key]
-    ) -> None:
+    async def _report(self, memory: _Memory, gathered: _Gathered, publication: Publication) -> None:
+        memory.judged = judged = Judged(gathered.compiled, publication, gathered.seen)
+        presents = judged.presents(gathered.seen, self._store.seen)
+        self._hear(judged, presents, await self._aside(judged.different, presents, self._now()))
+
+    def _hear(self, judged: Judged, presents: Mapping[Key, Present], differing: Collection[Key]) -> None:
         # Pools first: they are what people wait for.
-        for key, each in sorted(seen.items()):
+        for key in sorted(presents):
             if key in differing:
-                self.reporter.want(key, _maker(compiled, key, each, publication))
+                self.reporter.want(key, judged.maker(key))
             else:
                 self.reporter.drop(key)
 
@@ -256,23 +266,5 @@ class Reconciler:
         return None
 
 
-def _maker(
-    compiled: Compiled, key: Key, judged: Seen, publication: Publication
-) -> Callable[[Seen, datetime], Status | None]:
-    def make(seen: Seen, now: datetime) -> Status | None:
-        if (seen.uid, seen.generation) != (judged.uid, judged.generation):
-            return None
-        return compiling.status_of(compiled, key, publication, Present(seen.generation, seen.status), now)
-
-    return make
-
-
 def _pending(why: str) -> Said:
     return Said("Unknown", PENDING, f"its config could not be written yet: {why}")
-
-
-def _blocked(gathered: _Gathered, why: Said) -> Publication:
-    """What stands there is not what should: the pools whose section is the same are published all the same."""
-    found = gathered.objects.config_map if gathered.objects.foreign is None else None
-    standing = compiling.digests_of(found.content.config) if found else {}
-    return Publication(standing, found.written if found else None, why)

@@ -115,6 +115,18 @@ class Store:
         """One object."""
         return self.resources[key[0]].get(key[1:])
 
+    def all_of(self, namespace: str) -> dict[Key, Seen]:
+        """Every object of a namespace."""
+        return {
+            (kind, namespace, name): seen
+            for kind, table in self.resources.items()
+            for name, seen in table.of(namespace).items()
+        }
+
+    def is_used(self, namespace: str) -> bool:
+        """Whether anything of ours is there or wanted there."""
+        return self.wants_config(namespace) or any(table.of(namespace) for table in self.resources.values())
+
     def observed(self, namespace: str) -> Observed:
         """The objects of one namespace, without Secrets."""
         providers, pools, refused = {}, {}, {}

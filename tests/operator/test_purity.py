@@ -22,6 +22,7 @@ PURE = [
     "inject_container.py",
     "inject_quantities.py",
     "inject_workloads.py",
+    "judged.py",
     "manifests.py",
     "paths.py",
     "problems.py",
