@@ -4,7 +4,6 @@ as the kubelet fills it, the sidecar on it, and the official SDK that asks.
 
 import asyncio
 import base64
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -196,21 +195,25 @@ def test_one_line_tells_the_truth(house: Cluster) -> None:
     assert rows["here"] == ["True", "Ready", "OpenAI"]
 
 
-def test_a_deployment_written_by_hand_or_by_inject_mounts_what_the_operator_writes(house: Cluster) -> None:
-    text = (Path(__file__).parents[2] / "examples" / "manual-sidecar.yaml").read_text()
-    namespace = house.plane.namespace("hand")
-    house.plane.kubectl("apply", "-n", namespace, "-f", "-", input=text).ok()
-    found = json.loads(house.plane.kubectl("get", "deploy", "-n", namespace, "-o", "json").ok().stdout)["items"][0]
-    volume = next(each for each in found["spec"]["template"]["spec"]["volumes"] if "projected" in each)
-    sources = volume["projected"]["sources"]
-    assert [next(iter(each.values()))["name"] for each in sources] == ["modelpool-config", "modelpool-credentials"]
-    house.apply(namespace, a_provider_object("a"), a_pool_object(a=1))
-    house.wait(namespace, "modelpool/chat")
-    until(
-        lambda: (
-            house.get(namespace, "configmap/modelpool-config") and house.get(namespace, "secret/modelpool-credentials")
+async def test_the_quickstart_answers_in_a_pod_whose_sidecar_is_written_by_hand(house: Cluster, tmp_path: Path) -> None:
+    namespace = house.plane.namespace("quick")
+    examples = Path(__file__).parents[2] / "examples"
+    for what in ("quickstart", "manual-sidecar.yaml"):
+        await in_thread(
+            lambda what=what: house.plane.kubectl("apply", "-n", namespace, "-f", str(examples / what)).ok()
         )
-    )
+    await in_thread(house.wait, namespace, "modelpool/chat")
+    deployment = await in_thread(house.get, namespace, "deployment/web")
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    (sources,) = [each["projected"]["sources"] for each in volumes if "projected" in each]
+    assert sources == [
+        {"configMap": {"name": "modelpool-config", "optional": True}},
+        {"secret": {"name": "modelpool-credentials", "optional": True}},
+    ]
+    with Kubelet(house.plane, namespace, tmp_path / "volume") as kubelet:
+        async with listening(kubelet.volume.root) as process:
+            await eventually(process.is_ready)
+            assert sum((await asked(process, 20)).values()) == 20
 
 
 def test_each_look_at_a_namespace_is_a_span_and_no_key_is_in_one(house: Cluster, collector: OtlpReceiver) -> None:
