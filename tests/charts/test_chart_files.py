@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+import generate
 from chart_support import CHART, INSTALL, documents
+from controlplane import ControlPlane
 from modelpool_sidecar.version import VERSION
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -72,3 +74,13 @@ def test_install_yaml_begins_with_its_namespace_and_says_nothing_of_helm() -> No
 def test_the_namespace_of_install_yaml_is_guarded_by_the_restricted_pod_security() -> None:
     labels = documents(INSTALL.read_text())[0]["metadata"]["labels"]
     assert labels == {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+def test_the_oldest_supported_api_server_takes_install_yaml_too(applied_crds: ControlPlane) -> None:
+    try:
+        applied_crds.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(generate.PLACE)).ok()
+        apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", str(INSTALL)]
+        done = applied_crds.kubectl(*apply).ok()
+        assert done.stdout.count("serverside-applied") == len(documents(INSTALL.read_text()))
+    finally:
+        applied_crds.kubectl("delete", "namespace", "modelpool-system", "--wait=false")

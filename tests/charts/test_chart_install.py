@@ -13,6 +13,8 @@ import chart_support
 from chart_support import CHART, INSTALL, ROOT, documents
 from controlplane import ControlPlane
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
+
 CRDS = ["modelpools.modelpool.dev", "providers.modelpool.dev"]
 NAMESPACED = "deployments,pods,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets"
 QUICKSTART = ROOT / "examples" / "quickstart"

@@ -12,6 +12,8 @@ from controlplane import ControlPlane
 from operator_process import Kubelet, OperatorProcess, in_thread, until
 from process_support import eventually, listening
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
+
 QUICKSTART = str(ROOT / "examples" / "quickstart")
 
 

@@ -11,6 +11,8 @@ import chart_support
 from chart_support import CHART, Reviews, Right
 from controlplane import ControlPlane
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
+
 NAME = "modelpool-operator"
 OWN, WATCHED, OTHER = "modelpool-system", "team-a", "team-b"
 NARROW_OWN = "narrow-system"

@@ -15,6 +15,8 @@ import generate
 from chart_support import CHART, INSTALL, Manifest, documents, helm_path, identity, rendered
 from controlplane import ControlPlane
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
+
 EVERYTHING: dict[str, Any] = {
     "fullnameOverride": "traffic",
     "image": {"registry": "registry.example.com/team/", "tag": "1.2.3", "pullPolicy": "Always"},
@@ -103,16 +105,6 @@ def test_the_api_server_takes_what_is_rendered(
         done = own_controlplane.kubectl(*apply, input=text).ok()
         assert done.stdout.count("serverside-applied") == len(manifests)
         assert "Warning" not in done.stderr
-
-
-def test_the_oldest_supported_api_server_takes_install_yaml_too(applied_crds: ControlPlane) -> None:
-    try:
-        applied_crds.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(generate.PLACE)).ok()
-        apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", str(INSTALL)]
-        done = applied_crds.kubectl(*apply).ok()
-        assert done.stdout.count("serverside-applied") == len(documents(INSTALL.read_text()))
-    finally:
-        applied_crds.kubectl("delete", "namespace", "modelpool-system", "--wait=false")
 
 
 @pytest.mark.parametrize("options", [[], ["--set=watchNamespaces={team-a}"]], ids=["cluster", "namespaces"])

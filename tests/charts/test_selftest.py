@@ -16,6 +16,8 @@ import chart_support
 from chart_support import CHART, OWN, PYTHON_ENV, selftest
 from controlplane import ControlPlane
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
+
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{OWN}/leases"
 
 
