@@ -4,7 +4,7 @@ import base64
 import gzip
 import json
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -233,6 +233,27 @@ def test_accepted_forms_keep_their_age_and_nothing_that_users_note_on_them() -> 
 def test_no_value_of_a_secret_is_kept_with_the_accepted_forms() -> None:
     accepted = world(provider(auth=keyed()), pool(), secret(api_key=VALUE)).compiled.result.accepted
     assert VALUE.encode() not in gzip.decompress(manifests.pack(accepted))
+
+
+@pytest.mark.parametrize(
+    ("config", "accepted", "kept"),
+    [(10, 10, True), (200 * 1024, 100 * 1024, True), (200 * 1024, 900 * 1024, False), (10, 1024 * 1024, False)],
+)
+def test_accepted_forms_that_leave_no_room_for_the_config_are_left_out(config: int, accepted: int, kept: bool) -> None:
+    content = Content(b" " * config, b"\0" * accepted, 3)
+    fitted = manifests.fitted(content)
+    assert fitted.config == content.config
+    assert (fitted == content) is kept
+    assert kept or manifests.unpack(fitted.accepted, NAMESPACE) == {}
+    assert manifests.size_bytes(manifests.config_map("shop", OWN, fitted, NOW)) <= manifests.LIMIT_BYTES
+
+
+def test_the_time_of_a_config_counts_only_where_it_can_be() -> None:
+    found = manifests.read(_stored(manifests.config_map("shop", OWN, SMALL, NOW)))
+    assert found.since(NOW) == NOW
+    assert found.since(NOW + timedelta(days=9)) == NOW
+    assert found.since(NOW - timedelta(days=9)) is None
+    assert manifests.read(_ours()).since(NOW) is None
 
 
 def _packed(*raw: object) -> bytes:

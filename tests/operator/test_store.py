@@ -158,6 +158,26 @@ def test_a_namespace_is_known_by_what_is_in_it_too() -> None:
     assert store.known_namespaces() == {"a", "b", "c"}
 
 
+def test_a_namespace_is_used_while_anything_of_ours_is_there_or_wanted_there() -> None:
+    store = Store(["named"])
+    store.see("Provider", seen(provider(namespace="a")))
+    store.see("ModelPool", seen(pool(namespace="b")))
+    store.config_maps.put(("c", "modelpool-config"), Mark(1))
+    _table(store, marked("labelled", labels={"modelpool.dev/injection": "enabled"}))
+    used = [name for name in ("named", "labelled", "a", "b", "c", "unknown") if store.is_used(name)]
+    assert used == ["named", "labelled", "a", "b"]
+
+
+def test_every_object_of_a_namespace_is_found_whether_it_can_be_read_or_not() -> None:
+    store = Store()
+    store.see("Provider", seen(provider(dialect="Nothing")))
+    store.see("ModelPool", seen(pool(), 2))
+    store.see("ModelPool", seen(pool(namespace="elsewhere"), 3))
+    keys = {("Provider", "default", "openai"), ("ModelPool", "default", "chat")}
+    assert store.all_of("default") == {key: store.seen(key) for key in keys}
+    assert store.all_of("unknown") == {}
+
+
 def test_a_namespace_on_its_way_out_is_ending() -> None:
     store = Store()
     _table(store, marked("gone", deletionTimestamp="2026-01-01T00:00:00Z"), marked("here"))

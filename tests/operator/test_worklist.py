@@ -276,12 +276,15 @@ def test_without_an_explanation_a_failure_just_comes_again() -> None:
 
 def test_the_queue_does_not_grow_with_marks_that_no_longer_count() -> None:
     async def scene(bench: Bench) -> None:
+        bench.list.mark("sooner", after=500.0)
         for _ in range(2000):
             bench.list.mark("a", after=1000.0)
             bench.list.mark("a", after=0.0)
             await asyncio.sleep(0.01)
             bench.list.forget("a")
         assert len(bench.list._waiting.queue) < 100
+        await asyncio.sleep(1000)
+        assert bench.looks[-1] == ("sooner", 500.0)
 
     play(scene)
 
