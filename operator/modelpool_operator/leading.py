@@ -5,6 +5,7 @@ without having told what vanished meanwhile. What is known is forgotten with the
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -124,11 +125,11 @@ class Leading:
     async def _resyncs(self) -> None:
         while True:
             wait = self._settings.resync_seconds * (0.9 + 0.2 * self._chance())
-            try:
-                await asyncio.wait_for(self._relisted.wait(), wait)
+            # Not wait_for: up to Python 3.11 it loses a cancellation that comes in the same turn as the result.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._relisted.wait()
                 await asyncio.sleep(1.0)
-            except TimeoutError:
-                pass
             self._relisted.clear()
             await self._resync()
 

@@ -6,6 +6,7 @@ a second to five minutes, doubling, per key.
 """
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
@@ -144,10 +145,10 @@ class Worklist(Generic[K]):
                 return soonest[1]
             self._changed.clear()
             wait = None if soonest is None else soonest[0] - now
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait)
-            except TimeoutError:
-                continue
+            # Not wait_for: up to Python 3.11 it loses a cancellation that comes in the same turn as the result.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
 
 
 def _is_cancelled(error: BaseException) -> bool:

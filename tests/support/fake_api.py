@@ -14,7 +14,7 @@ and no admission. `test_fake_api_contract.py` compares it with a real server.
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +22,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from fake_api_door import Asked, Door, Rule
-from fake_api_store import Object, Store
+from fake_api_store import Store
 from fake_api_verbs import Verbs
 from modelpool_operator.crds import definition
 
@@ -55,7 +55,7 @@ class FakeApi(Store):
 
     async def open_door(self, name: str) -> Door:
         """One more address, for a client that is to be told from the others."""
-        door = self.doors[name] = Door(name, self.changed, self._verbs.answer, self._ask)
+        door = self.doors[name] = Door(name, self.changed, self._verbs.answer, self._ask, self._holders)
         await door.listen()
         return door
 
@@ -193,17 +193,16 @@ class FakeApi(Store):
             user_agent=agent,
             manager=request.query.get("fieldManager", agent.partition("/")[0]),
             body=_decoded(raw),
-            holders=self._holders(self.items(self.of_kind("Lease"))),
+            holders=self._holders(),
         )
         self.journal.append(asked)
         self.changed.fire()
         return asked
 
-    def _holders(self, leases: Iterable[Object]) -> dict[str, str]:
+    def _holders(self) -> dict[str, str]:
         return {
-            f"{lease['metadata']['namespace']}/{lease['metadata']['name']}": lease.get("spec", {}).get("holderIdentity")
-            or ""
-            for lease in leases
+            f"{lease['metadata']['namespace']}/{lease['metadata']['name']}": lease["spec"].get("holderIdentity") or ""
+            for lease in self.items(self.of_kind("Lease"))
         }
 
 

@@ -27,8 +27,8 @@ Order = Literal["drop", "end", "bookmark"] | dict[str, Any]
 
 @dataclass(slots=True)
 class Asked:
-    """One request. `holders`: who held each Lease when it came, by namespace/name; `status`: None until it is answered;
-    `left`: the connection was closed before that."""
+    """One request. `holders`: who held each Lease when it was done, by namespace/name; `status`: None until it is
+    answered; `left`: the connection was closed before that."""
 
     door: str
     at: float
@@ -81,13 +81,21 @@ class Watching:
 class Door:
     """A listening address on loopback. `mend` ends every fault."""
 
-    def __init__(self, name: str, changed: Signal, answer: Answer, ask: Callable[..., Asked]) -> None:
+    def __init__(
+        self,
+        name: str,
+        changed: Signal,
+        answer: Answer,
+        ask: Callable[..., Asked],
+        holders: Callable[[], Mapping[str, str]],
+    ) -> None:
         self.name = name
         self.port = 0
         self.watching: set[Watching] = set()
         self._changed = changed
         self._answer = answer
         self._ask = ask
+        self._holders = holders
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._silent = False
@@ -220,6 +228,7 @@ class Door:
         if rule is not None and rule.code is not None:
             answer: web.StreamResponse = _refusal(rule)
         else:
+            asked.holders = self._holders()
             answer = await self._answer(self, request, asked)
             if rule is not None:
                 asked.status = answer.status
