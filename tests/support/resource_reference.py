@@ -9,9 +9,11 @@ from pydantic import BaseModel
 
 from modelpool_operator.api.modelpool import ModelPoolSpec
 from modelpool_operator.api.provider import ProviderSpec
+from modelpool_operator.api.status import ModelPoolStatus, ProviderStatus
 
 PAGE = Path(__file__).parents[2] / "docs" / "resources.md"
 SPECS: dict[str, type[BaseModel]] = {"Provider": ProviderSpec, "ModelPool": ModelPoolSpec}
+STATUSES: dict[str, type[BaseModel]] = {"Provider": ProviderStatus, "ModelPool": ModelPoolStatus}
 
 
 def rows(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str, str]]:
@@ -34,13 +36,24 @@ def table(model: type[BaseModel]) -> str:
     return "\n".join(lines)
 
 
+def status_table(model: type[BaseModel]) -> str:
+    """The same for a status, which nobody fills in: no defaults."""
+    lines = ["| field | meaning |", "|---|---|"]
+    for path, meaning, _default in rows(model):
+        escaped = meaning.replace("|", "\\|")
+        lines.append(f"| `{path}` | {escaped} |")
+    return "\n".join(lines)
+
+
 def refreshed(page: str) -> str:
     """The page with its tables as the models have them."""
-    for kind, model in SPECS.items():
-        begin, end = f"<!-- {kind}: from the models -->", "<!-- end -->"
+    tables = {kind: table(model) for kind, model in SPECS.items()}
+    tables |= {f"{kind} status": status_table(model) for kind, model in STATUSES.items()}
+    for title, content in tables.items():
+        begin, end = f"<!-- {title}: from the models -->", "<!-- end -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        content = f"{begin}\n{table(model)}\n{end}"
-        page = pattern.sub(lambda _found, content=content: content, page)
+        whole = f"{begin}\n{content}\n{end}"
+        page = pattern.sub(lambda _found, whole=whole: whole, page)
     return page
 
 
