@@ -20,6 +20,8 @@ class AccessError(Exception):
 async def configuration(kubeconfig: str | None) -> Configuration:
     """The client's configuration, proved usable: of that file, or of the pod that we run in. Raises AccessError."""
     found = Configuration()
+    # No bound: each watch holds a connection, and the Lease must never wait for one.
+    found.connection_pool_maxsize = 0
     try:
         if kubeconfig is not None:
             await config.load_kube_config(  # type: ignore[no-untyped-call]  # the library's own lack

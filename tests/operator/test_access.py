@@ -1,5 +1,6 @@
 """How the API server is reached, for our client and for kopf's."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,6 +59,26 @@ async def test_without_a_token_kopf_gets_none_and_nothing_ends(tmp_path: Path) -
 async def test_whoever_turned_the_certificate_check_off_did_so_for_kopf_too(tmp_path: Path) -> None:
     found = await access.configuration(_file(tmp_path, {}, **{"insecure-skip-tls-verify": True}))
     assert (await access.connection(found)).insecure is True
+
+
+async def test_any_number_of_watches_leaves_room_for_the_lease(tmp_path: Path) -> None:
+    """Three watches for each namespace that is watched by name, and each holds a connection."""
+    async with FakeApi() as api, access.client(await access.configuration(str(api.kubeconfig(tmp_path)))) as client:
+        kube = Kube(client)
+        version = (await kube.list("/api/v1/pods")).version
+
+        async def watch() -> None:
+            async for _ in kube.watch("/api/v1/pods", version, seconds=60):
+                pass
+
+        watches = [asyncio.create_task(watch()) for _ in range(120)]
+        try:
+            await api.wait_for(lambda: api.watches("pods") == len(watches))
+            await kube.elect("GET", "/api/v1/namespaces/default", None, 2.0)
+        finally:
+            for each in watches:
+                each.cancel()
+            await asyncio.wait(watches)
 
 
 @pytest.mark.parametrize(
