@@ -238,6 +238,22 @@ def test_what_is_in_hand_is_cancelled_and_awaited_at_the_end() -> None:
     play(scene, seconds=1000.0)
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_an_end_that_comes_together_with_a_mark_is_not_lost(turns: int) -> None:
+    async def scene(bench: Bench) -> None:
+        await asyncio.sleep(1)
+        bench.list.mark("a", after=1.0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        bench.task.cancel()
+        done, _ = await asyncio.wait({bench.task}, timeout=100)
+        assert done
+        bench.task = asyncio.get_running_loop().create_task(bench.list.run())
+        await asyncio.sleep(1)
+
+    play(scene)
+
+
 def test_a_fault_in_the_explanation_ends_the_run_and_is_not_swallowed() -> None:
     async def main() -> None:
         async def work(_key: str) -> None:
