@@ -228,8 +228,7 @@ class Reconciler:
         self._hear(judged, presents, await self._aside(judged.different, presents, self._now()))
 
     def _hear(self, judged: Judged, presents: Mapping[Key, Present], differing: Collection[Key]) -> None:
-        # Pools first: they are what people wait for.
-        for key in sorted(presents):
+        for key in presents:
             if key in differing:
                 self.reporter.want(key, judged.maker(key))
             else:

@@ -19,6 +19,7 @@ MANAGER = "modelpool-status"
 CONTROLLER = f"{GROUP}/operator"
 PACE_SECONDS = 2.0
 _LONGEST_NOTE = 1024
+_HURRY_SECONDS = 3600.0
 """Bytes; the API server refuses an event with more."""
 
 Maker = Callable[[Seen, datetime], Status | None]
@@ -57,7 +58,8 @@ class Reporter:
     def want(self, key: Key, make: Maker) -> None:
         """The status of this object is to be what `make` says then."""
         self._wanted[key] = make
-        self.worklist.mark(key)
+        # Pools first: they are what people wait for.
+        self.worklist.mark(key, -_HURRY_SECONDS if key[0] == "ModelPool" else 0.0)
 
     def drop(self, key: Key) -> None:
         """The status of this object is as it should be."""

@@ -76,19 +76,23 @@ class Table(Generic[T]):
 
     def replace(self, values: Mapping[Name, T], version: int, within: str | None = None) -> set[Name]:
         """A whole list, made at that version, of everything or of one namespace; the names whose value moved."""
-        moved = self._forget(within) if 0 < version < self._listed.get(within, 0) else set()
-        moved |= {name for name, value in values.items() if self.put(name, value)}
+        forgotten = self._forget(within) if 0 < version < self._listed.get(within, 0) else {}
+        moved = set(forgotten) | {name for name, value in values.items() if self.put(name, value)}
         for name in [(space, each) for space in self._spaces(within) for each in self._values.get(space, {})]:
             if name not in values and self._values[name[0]][name[1]].version <= version:
                 self._drop(name)
                 moved.add(name)
         self._listed[within] = max(version, self._listed.get(within, 0))
         self._gone = {name: gone for name, gone in self._gone.items() if gone > self._listed_at(name[0])}
-        return moved
+        return {name for name in moved if name not in forgotten or self.get(name) != forgotten[name]}
 
-    def _forget(self, within: str | None) -> set[Name]:
+    def _forget(self, within: str | None) -> dict[Name, T]:
         """Versions go back only where the API server's own store was put back: then nothing that was seen counts."""
-        gone = {(space, each) for space in self._spaces(within) for each in self._values.get(space, {})}
+        gone = {
+            (space, each): value
+            for space in self._spaces(within)
+            for each, value in self._values.get(space, {}).items()
+        }
         for name in gone:
             self._drop(name)
         self._gone = {name: at for name, at in self._gone.items() if within not in (None, name[0])}

@@ -210,8 +210,11 @@ def test_whatever_order_events_and_lists_come_in_the_newest_word_stands(
     lists = data.draw(st.lists(st.tuples(st.integers(0, len(history)), scopes), max_size=3).map(_by_version))
     more = data.draw(st.lists(st.sampled_from(history), max_size=5))
     told: list[object] = list(data.draw(st.permutations([*history, *more])))
-    for number, each in enumerate(lists):
-        told.insert(data.draw(st.integers(told.index(lists[number - 1]) + 1 if number else 0, len(told))), each)
+    place = 0
+    for each in lists:
+        place = data.draw(st.integers(place, len(told)))
+        told.insert(place, each)
+        place += 1
     table: Table[Thing] = Table()
     shadow: dict[Name, Thing | None] = {}
     for each in told:
