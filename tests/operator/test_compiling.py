@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from manifest_cases import keyed, pool, provider, secret
 from modelpool_config import codec
@@ -392,7 +392,7 @@ def test_a_new_generation_is_a_difference_though_nothing_else_moved() -> None:
     assert compiling.different(made.compiled, publication, presents, NOW) == {POOL, PROVIDER}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds)
 def test_whatever_is_in_a_namespace_every_object_gets_a_status_that_then_stays(manifests: list[Raw]) -> None:
     made = world(*manifests)
@@ -409,7 +409,7 @@ def test_whatever_is_in_a_namespace_every_object_gets_a_status_that_then_stays(m
             assert (ready["status"] == "True") == (verdict.accepted and left > 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds)
 def test_equal_namespaces_have_equal_bytes_whatever_order_their_objects_came_in(manifests: list[Raw]) -> None:
     unique = {(each["kind"], each["metadata"]["name"]): each for each in manifests}

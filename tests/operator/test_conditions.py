@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manifest_cases import pool, provider
@@ -66,7 +66,7 @@ def _provider_status(verdict: Verdict, publication: Publication, present: Raw, n
 _histories = st.lists(st.tuples(_verdicts, _publications, _verdicts), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_histories, st.booleans())
 def test_a_time_moves_exactly_when_a_status_does_and_the_order_never(
     history: list[tuple[Verdict, Publication, Verdict]], is_pool: bool
@@ -90,7 +90,7 @@ def test_a_time_moves_exactly_when_a_status_does_and_the_order_never(
         present = status
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_verdicts, _publications, _verdicts)
 def test_what_was_said_is_said_again_in_the_same_words(
     verdict: Verdict, publication: Publication, of_provider: Verdict
@@ -103,7 +103,7 @@ def test_what_was_said_is_said_again_in_the_same_words(
         assert render(first, NOW + timedelta(days=1)) == first
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_verdicts, _publications, _verdicts)
 def test_ready_follows_from_the_others(verdict: Verdict, publication: Publication, of_provider: Verdict) -> None:
     status = _pool_status(verdict, publication, {}, NOW, of_provider)

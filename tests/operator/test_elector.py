@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import virtual_loop
@@ -499,7 +499,7 @@ _steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_steps, st.tuples(*[st.floats(0.98, 1.02)] * 3), st.tuples(*[st.floats(-1e6, 1e6)] * 3))
 def test_never_do_two_hold_it_whatever_happens_to_whom_and_one_leads_when_all_is_well_again(
     steps: list[Any], rates: Any, offsets: Any

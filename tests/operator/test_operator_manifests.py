@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manifest_cases import keyed, pool, provider, secret
@@ -46,7 +46,7 @@ def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_contents)
 def test_what_is_written_is_read_back(content: Content) -> None:
     found = manifests.read(_stored(manifests.config_map("shop", OWN, content, NOW)))
@@ -54,7 +54,7 @@ def test_what_is_written_is_read_back(content: Content) -> None:
     assert (found.instance, found.version, found.written, found.strange) == (OWN, "7", NOW, ())
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_contents, st.integers(0, 10**9))
 def test_equal_contents_have_equal_bytes(content: Content, seconds: int) -> None:
     at = datetime.fromtimestamp(seconds, UTC)
@@ -62,7 +62,7 @@ def test_equal_contents_have_equal_bytes(content: Content, seconds: int) -> None
     assert first == second
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.from_regex(r"[ -~]{1,20}", fullmatch=True)))
 def test_credentials_are_written_and_read_back(credentials: dict[str, str]) -> None:
     applied = manifests.secret("shop", OWN, credentials, NOW)
@@ -97,7 +97,7 @@ def test_no_value_of_a_credential_is_shown() -> None:
     assert VALUE not in repr(manifests.read(_stored(manifests.config_map("shop", OWN, SMALL, NOW))))
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_contents, st.dictionaries(st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.text("ab", max_size=20)))
 def test_the_size_is_never_less_than_what_the_api_server_counts(content: Content, credentials: dict[str, str]) -> None:
     body = manifests.config_map("shop", OWN, content, NOW)
@@ -208,7 +208,7 @@ def test_a_gzip_bomb_does_not_fill_our_memory() -> None:
     assert manifests.unpack(bomb, NAMESPACE) == {}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds)
 def test_accepted_forms_are_kept_and_come_back_as_they_were(raw: list[Raw]) -> None:
     accepted = world(*raw).compiled.result.accepted

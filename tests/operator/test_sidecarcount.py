@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelpool_operator.sidecarcount import SHRINK_SECONDS, Count, counted, due
@@ -64,7 +64,7 @@ def test_a_rollout_changes_the_number_twice_at_most(surge: int, unavailable: int
 _looks = st.lists(st.tuples(st.floats(0.0, 90.0, width=32), st.integers(0, 12)), min_size=1, max_size=40)
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 12), _looks)
 def test_never_fewer_are_told_than_there_were_in_the_last_minute(first: int, steps: list[tuple[float, int]]) -> None:
     count, now = Count(first), 0.0
@@ -78,7 +78,7 @@ def test_never_fewer_are_told_than_there_were_in_the_last_minute(first: int, ste
         assert count.told >= 1
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 12), _looks, st.integers(0, 12))
 def test_a_number_that_stays_is_told_after_two_minutes_at_most(
     first: int, steps: list[tuple[float, int]], last: int

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manifest_cases import keyed, pool, provider
@@ -211,7 +211,7 @@ _steps = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_steps, st.randoms(use_true_random=False))
 def test_however_late_events_come_what_is_observed_in_the_end_is_what_is_there(steps: list[Any], chance: Any) -> None:
     there: dict[str, Raw] = {}

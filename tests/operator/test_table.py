@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelpool_operator.table import Name, Table, version_of
@@ -200,7 +200,7 @@ def _state(history: list[Step], version: int, within: str | None) -> dict[Name, 
     return {name: thing for name, thing in found.items() if within in (None, name[0])}
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_histories(), st.data())
 def test_whatever_order_events_and_lists_come_in_the_newest_word_stands(
     history: list[Step], data: st.DataObject
@@ -233,7 +233,7 @@ def test_whatever_order_events_and_lists_come_in_the_newest_word_stands(
     assert table.size == sum(thing is not None for thing in shadow.values())
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_histories(), st.data())
 def test_lost_events_are_made_good_by_the_next_list(history: list[Step], data: st.DataObject) -> None:
     heard = data.draw(st.lists(st.sampled_from(history), max_size=8))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import virtual_loop
@@ -326,7 +326,7 @@ _acts = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_acts, st.floats(0, 2), st.integers(1, 3))
 def test_after_its_last_mark_every_key_is_looked_at_until_that_succeeds(
     acts: list[Any], seconds: float, at_once: int
