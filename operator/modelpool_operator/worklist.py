@@ -39,11 +39,13 @@ def retry_seconds(failures: int, chance: float, floor: float = 0.0) -> float:
 
 @dataclass(slots=True)
 class _Waiting(Generic[K]):
-    """Due times. `failures` counts those in a row; `busy` keys are in somebody's hands. `queue`: due times in order,
-    with entries that no longer count, as `due` tells; busy keys are entered when they are free."""
+    """Due times. `failures` counts those in a row; `not_before`: as the API server asked; `busy` keys are in somebody's
+    hands. `queue`: due times in order, with entries that no longer count, as `due` tells; busy keys are entered when
+    they are free."""
 
     due: dict[K, float] = field(default_factory=dict)
     failures: dict[K, int] = field(default_factory=dict)
+    not_before: dict[K, float] = field(default_factory=dict)
     busy: set[K] = field(default_factory=set)
     queue: list[tuple[float, int, K]] = field(default_factory=list)
     _number: Iterator[int] = field(default_factory=itertools.count)
@@ -91,8 +93,9 @@ class Worklist(Generic[K]):
         return len(self._waiting.due) + len(self._waiting.busy)
 
     def mark(self, key: K, after: float | None = None) -> None:
-        """Look at this key soon, or after that many seconds; an earlier mark stands."""
+        """Look at this key soon, or after that many seconds; an earlier mark stands, and so does a floor."""
         due = asyncio.get_running_loop().time() + (self._gather if after is None else after)
+        due = max(due, self._waiting.not_before.get(key, due))
         if due < self._waiting.due.get(key, float("inf")):
             self._waiting.due[key] = due
             if key not in self._waiting.busy:
@@ -103,6 +106,7 @@ class Worklist(Generic[K]):
         """The key has nothing left to look at."""
         self._waiting.due.pop(key, None)
         self._waiting.failures.pop(key, None)
+        self._waiting.not_before.pop(key, None)
 
     async def run(self) -> None:
         """Work until cancelled; what is in hand then is cancelled too, and awaited."""
@@ -126,14 +130,24 @@ class Worklist(Generic[K]):
                     raise
                 failures = self._waiting.failures[key] = self._waiting.failures.get(key, 0) + 1
                 floor = self._explain(key, _as_fault(error)) or 0.0
+                self._hold(key, floor)
                 self.mark(key, retry_seconds(failures, self._chance(), floor))
             else:
                 self._waiting.failures.pop(key, None)
+                self._waiting.not_before.pop(key, None)
             finally:
                 self._waiting.busy.discard(key)
                 if key in self._waiting.due:
                     self._waiting.enter(key)
                     self._changed.set()
+
+    def _hold(self, key: K, floor_seconds: float) -> None:
+        """Whoever marks the key meanwhile, it does not come before: the server has asked for that long."""
+        if floor_seconds > 0:
+            floor = asyncio.get_running_loop().time() + min(floor_seconds, LAST_RETRY_SECONDS)
+            self._waiting.not_before[key] = floor
+            if key in self._waiting.due:
+                self._waiting.due[key] = max(self._waiting.due[key], floor)
 
     async def _next(self) -> K:
         loop = asyncio.get_running_loop()

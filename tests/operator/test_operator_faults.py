@@ -324,6 +324,7 @@ async def test_definitions_go_and_come_back(api: FakeApi, tmp_path: Path) -> Non
 async def test_a_namespace_that_is_being_deleted_is_left_alone(api: FakeApi, tmp_path: Path) -> None:
     async with operating(api, tmp_path):
         await healed(api)
+        await api.wait_for(lambda: len(api.objects("Event", "lab")) == 2)
         api.terminate("lab")
         began = len(api.journal)
         for kind, name in (("Secret", "modelpool-credentials"), ("ConfigMap", "modelpool-config"), ("Provider", "own")):
