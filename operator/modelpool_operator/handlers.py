@@ -9,6 +9,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -59,7 +60,8 @@ def _handler(kind: str, seen: Seen) -> Callable[..., Awaitable[None]]:
 async def run(made: kopf.OperatorRegistry, namespaces: tuple[str, ...]) -> None:
     """kopf, until cancelled; it is asked to stop then, and awaited. Raises what it ends with."""
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    logging.getLogger("kopf._core.reactor.running").addFilter(_is_news)
+    for name in ("kopf._core.reactor.running", "kopf._cogs.clients.api"):
+        logging.getLogger(name).addFilter(_is_news)
     loop = asyncio.get_running_loop()
     stop: concurrent.futures.Future[None] = concurrent.futures.Future()
     ended: asyncio.Future[None] = loop.create_future()
@@ -96,5 +98,9 @@ async def run(made: kopf.OperatorRegistry, namespaces: tuple[str, ...]) -> None:
             ended.exception()
 
 
+_REPEATED = re.compile(r"OS signals are ignored|Request attempt #(?!1/)\d+/\d+ failed; will retry")
+
+
 def _is_news(record: logging.LogRecord) -> bool:
-    return "OS signals are ignored" not in record.getMessage()
+    """Each watch says once a second that the API server is away; the first time is enough."""
+    return _REPEATED.match(record.getMessage()) is None

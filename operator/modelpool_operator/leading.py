@@ -31,8 +31,14 @@ SIDECAR_PODS = {
 }
 _MISSING = "the CRDs of modelpool.dev are not there: kubectl apply --server-side -f deploy/crds"
 _AGAIN_SECONDS = 5.0
+_BLIND_SECONDS = 30.0
+"""How soon a namespace that may not be looked at is tried again."""
 
 logger = logging.getLogger(__name__)
+
+
+class _LookAnewError(Exception):
+    """A namespace may be looked at now, or not any more."""
 
 
 class Leading:
@@ -52,8 +58,9 @@ class Leading:
         self._login = login
         self._chance = chance
         self._spaces: tuple[str | None, ...] = settings.watch_namespaces or (None,)
+        self._blind: frozenset[str] = frozenset()
         self._relisted = asyncio.Event()
-        self._told = ""
+        self._told: dict[str, str] = {}
         self.resynced: float | None = None
         self.store = Store(settings.watch_namespaces)
         self._reconciler = Reconciler(
@@ -65,7 +72,10 @@ class Leading:
             now=lambda: datetime.now(UTC),
             chance=chance,
         )
-        self._watchers = [self._watcher(each) for each in self._collections()]
+        self._watchers = [
+            Watcher(kube, collection, changed, settings.resync_seconds, chance)
+            for collection, changed in self._collections()
+        ]
         telemetry.observe(
             {
                 **{kind: _size(table) for kind, table in self.store.resources.items()},
@@ -93,16 +103,21 @@ class Leading:
         )
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(handlers.run(seen, self._settings.watch_namespaces), name="kopf")
-                for watcher in self._watchers:
-                    group.create_task(watcher.run(), name=f"watch {watcher.collection.title}")
-                for watcher in self._watchers:
-                    await watcher.synced.wait()
                 await self._resync()
+                names = tuple(space for space in self._settings.watch_namespaces if space not in self._blind)
+                group.create_task(handlers.run(seen, names), name="kopf")
+                watchers = [each for each in self._watchers if each.collection.within not in self._blind]
+                for watcher in watchers:
+                    group.create_task(watcher.run(), name=f"watch {watcher.collection.title}")
+                for watcher in watchers:
+                    await watcher.synced.wait()
                 logger.info("everything is listed: %s", self._numbers())
+                self._synced()
                 group.create_task(self._resyncs(), name="resync")
                 group.create_task(self._reconciler.worklist.run(), name="reconcile")
                 group.create_task(self._reconciler.reporter.worklist.run(), name="report")
+        except* _LookAnewError:
+            logger.info("other namespaces may be looked at than before: starting anew")
         finally:
             self._reconciler.close()
 
@@ -120,40 +135,68 @@ class Leading:
             self._relisted.set()
 
     def _mark(self, namespace: str) -> None:
-        self._reconciler.worklist.mark(namespace)
+        if namespace not in self._blind:
+            self._reconciler.worklist.mark(namespace)
 
     async def _resyncs(self) -> None:
         while True:
             wait = self._settings.resync_seconds * (0.9 + 0.2 * self._chance())
+            wait = min(wait, _BLIND_SECONDS) if self._blind else wait
             # Not wait_for: up to Python 3.11 it loses a cancellation that comes in the same turn as the result.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._relisted.wait()
                 await asyncio.sleep(1.0)
             self._relisted.clear()
+            blind = self._blind
             await self._resync()
+            if self._blind != blind:
+                raise _LookAnewError
+            self._synced()
 
     async def _resync(self) -> None:
-        """List both kinds until that succeeds, then look at every namespace."""
+        """List both kinds until that succeeds. A namespace that may not be looked at stops no other."""
         while True:
             try:
-                for kind in self.store.resources:
-                    for space in self._spaces:
-                        listed = await self._kube.list(paths.resources(kind, space))
-                        self.store.see_all(kind, listed.items, listed.version, space)
-                break
+                blind = [space for space in self._spaces if not await self._lists(space)]
+                if len(blind) < len(self._spaces):
+                    break
+                wait = _AGAIN_SECONDS
             except ApiError as error:
-                self._tell(_MISSING if error.absent else f"Providers and ModelPools cannot be listed: {error}")
-                await asyncio.sleep(max(_AGAIN_SECONDS, error.retry_after_seconds or 0.0) * (1 + 0.2 * self._chance()))
-        self._told = ""
+                self._tell("", _MISSING if error.absent else f"Providers and ModelPools cannot be listed: {error}")
+                wait = max(_AGAIN_SECONDS, error.retry_after_seconds or 0.0)
+            await asyncio.sleep(wait * (1 + 0.2 * self._chance()))
+        self._told.pop("", None)
+        self._blind = frozenset(space for space in blind if space is not None)
+
+    async def _lists(self, space: str | None) -> bool:
+        """List the objects of one namespace, or of all; False where that is refused for this one alone."""
+        try:
+            for kind in self.store.resources:
+                listed = await self._kube.list(paths.resources(kind, space))
+                self.store.see_all(kind, listed.items, listed.version, space)
+            for watcher in self._watchers if space is not None else ():
+                each = watcher.collection
+                if each.within == space and not watcher.synced.is_set():
+                    await self._kube.list(each.path, each.selectors, metadata=True)
+        except ApiError as error:
+            if space is None or not error.lasting:
+                raise
+            self._tell(space, f"namespace {space} cannot be looked at, and is left as it is: {error}")
+            return False
+        self._told.pop(space or "", None)
+        return True
+
+    def _synced(self) -> None:
+        """Everything was listed: look at every namespace."""
         self.resynced = asyncio.get_running_loop().time()
         self._telemetry.resynced(time.time())
         for namespace in self.store.known_namespaces():
             self._mark(namespace)
 
-    def _tell(self, what: str) -> None:
-        if what != self._told:
-            self._told = what
+    def _tell(self, about: str, what: str) -> None:
+        if self._told.get(about) != what:
+            self._told[about] = what
             logger.error("%s", what)
 
     def _numbers(self) -> str:
@@ -177,10 +220,6 @@ class Leading:
         if not self._settings.watch_namespaces:
             each.append((Collection("namespaces", paths.NAMESPACES, store.namespaces), self._namespaces_moved))
         return each
-
-    def _watcher(self, each: tuple[Collection, Callable[[AbstractSet[Name]], None]]) -> Watcher:
-        collection, changed = each
-        return Watcher(self._kube, collection, changed, self._settings.resync_seconds, self._chance)
 
     def _secrets_moved(self, names: AbstractSet[Name]) -> None:
         for namespace, name in names:

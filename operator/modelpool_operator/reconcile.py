@@ -143,6 +143,8 @@ class Reconciler:
                 self._tell(memory, namespace, "")
             if gathered.values.passing:
                 raise RetryError(2.0)
+            if gathered.values.unreadable:  # the right to read may come back, and nobody tells
+                raise RetryError(60.0)
 
     async def _gather(self, namespace: str, memory: _Memory, objects: Objects) -> _Gathered:
         ours = objects.config_map if objects.foreign is None else None

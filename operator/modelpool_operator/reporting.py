@@ -18,8 +18,8 @@ from modelpool_operator.worklist import RetryError, Worklist
 MANAGER = "modelpool-status"
 CONTROLLER = f"{GROUP}/operator"
 PACE_SECONDS = 2.0
-_LONGEST_NOTE = 1024
 _HURRY_SECONDS = 3600.0
+_LONGEST_NOTE = 1024
 """Bytes; the API server refuses an event with more."""
 
 Maker = Callable[[Seen, datetime], Status | None]

@@ -172,7 +172,8 @@ class Concurrency(Spec):
     example: ClassVar[str] = "{max: 50}"
 
     max: Annotated[int, Between(1, 1_000_000)] = Field(
-        description="Requests at once in one sidecar, each counted to the end of its answer. Above it: 429."
+        description="Requests at once, each counted to the end of its answer. Each sidecar takes max / number of "
+        "sidecars in the namespace, at least 1. Above it: 429."
     )
 
 
