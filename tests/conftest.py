@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import browser
 import controlplane_build
 from controlplane import ControlPlane
 from controlplane_build import MODULES
@@ -31,6 +32,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what the chosen tests need here, where no test's time limit runs and the terminal shows it."""
+    _find_browser(session)
     asked = {name for item in session.items for name in getattr(item, "fixturenames", ()) if name in NEEDS}
     if not asked or session.config.option.collectonly:
         return
@@ -45,6 +47,37 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         controlplane_build.programs([each for name, each in MODULES.items() if name in names], say=say)
     except controlplane_build.CannotBuildError as error:
         say(str(error))
+
+
+def _find_browser(session: pytest.Session) -> None:
+    """In CI it is installed before the first test; where it cannot be, the tests that need it say so."""
+    if session.config.option.collectonly or not any("chromium" in each.fixturenames for each in _functions(session)):
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"status page: {line}\n")
+
+    try:
+        browser.find(say=say)
+    except browser.NoBrowserError as error:
+        say(str(error))
+
+
+def _functions(session: pytest.Session) -> list[pytest.Function]:
+    return [item for item in session.items if isinstance(item, pytest.Function)]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The program of a browser."""
+    try:
+        return browser.find()
+    except browser.NoBrowserError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
 
 
 def _running(api: str, *, controllers: bool = True) -> Iterator[ControlPlane]:

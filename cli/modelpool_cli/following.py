@@ -34,6 +34,7 @@ class Follower:
                 told = f"! this edit could not be taken: {type(error).__name__}: {error}; the last good config goes on"
                 if told != failure:
                     self.say(told)
+                    sidecar.tell([told.removeprefix("! ")])
                 failure = told
 
     async def _look(self, sidecar: Sidecar, in_force: Namespace) -> Namespace:
@@ -41,6 +42,7 @@ class Follower:
         changed = await asyncio.to_thread(self.watch.poll)
         if isinstance(changed, str):
             self.say(f"! {changed}; the last good config goes on")
+            sidecar.tell([changed])
         elif changed is not None:
             return await self._take(sidecar, in_force, *changed)
         return in_force
@@ -52,6 +54,7 @@ class Follower:
         outcome = await asyncio.to_thread(self.compiler.compile, sources, values)
         for told in outcome.problems:
             self.say(f"! {told}")
+        sidecar.tell([str(told) for told in outcome.problems])
         new = outcome.of(self.namespace)
         if outcome.loaded.faults or (new is None and any(not told.about for told in outcome.problems)):
             # What cannot be read, or does not say what it is, may be any of our objects: nothing of this edit is taken.

@@ -37,6 +37,7 @@ def ready(start: Start, config: Config, ports: tuple[int, int, int]) -> list[str
     model = example_model(config)
     return [
         f"modelpool answers on {start.base_url}  (admin on :{ports[1]} and :{ports[2]}; Ctrl-C ends it)",
+        f"  status page: http://127.0.0.1:{ports[2]}/",
         *(_pool_line(config)),
         "",
         "Ask it:",

@@ -27,7 +27,7 @@ from modelpool_cli import (
     secrets,
     watching,
 )
-from modelpool_cli.compiling import Compiler, NamespaceError
+from modelpool_cli.compiling import Compiler, NamespaceError, Outcome
 from modelpool_cli.exits import NO, OK, WRONG_USE, fail
 from modelpool_cli.following import Follower
 from modelpool_cli.hints import Start
@@ -84,7 +84,7 @@ def run(options: RunOptions, env: Mapping[str, str]) -> int:
         what = "no pool can serve" if start is not None and start.config.closed else "there is no ModelPool"
         return fail(f"nothing to run in namespace {namespace}: {what}", NO)
     compiler.keep(outcome)
-    return asyncio.run(_Run(options, env, watch, compiler, namespace, outcome.pool_file).serve(start))
+    return asyncio.run(_Run(options, env, watch, compiler, namespace, outcome).serve(start))
 
 
 class _Run:
@@ -97,9 +97,10 @@ class _Run:
         watch: Watch,
         compiler: Compiler,
         namespace: str,
-        pool_file: str | None,
+        outcome: Outcome,
     ) -> None:
-        self._options, self._env, self._pool_file = options, env, pool_file
+        self._options, self._env, self._pool_file = options, env, outcome.pool_file
+        self._problems = [str(told) for told in outcome.problems]
         self._make = env.get(STARTED_BY) == "make"
         # A program's own output stays its own.
         self._say = Printer(sys.stderr if options.program else sys.stdout).say
@@ -136,6 +137,7 @@ class _Run:
 
     async def _follow(self, sidecar: Sidecar, first: Namespace, signals: Signals) -> int:
         await sidecar.apply(first.config, first.credentials)
+        sidecar.tell(self._problems)
         files = asyncio.create_task(self._follower.follow(sidecar, first))
         try:
             if self._options.program:
@@ -151,6 +153,7 @@ class _Run:
     async def _run_program(self, sidecar: Sidecar, signals: Signals) -> int:
         base_url = f"http://127.0.0.1:{sidecar.data_port}/v1"
         self._say(f"modelpool answers on {base_url}; running {program.title(self._options.program)}")
+        self._say(f"status page: http://127.0.0.1:{sidecar.local_port}/")
         try:
             running = await Program.start(self._options.program, program.environment(self._env, base_url))
         except ProgramError as error:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from modelpool_sidecar import faults, listening
 from modelpool_sidecar.core.origin import judge_origin
+from modelpool_sidecar.page import status_page
 from modelpool_sidecar.ports import Headers
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ def local_app(source: AdminSource) -> web.Application:
         source.mend_fake(name)
         return _json(200, {"name": name, "broken": None})
 
-    app = _app("/-/config, /-/state and POST /-/fake/NAME/break or mend", only_from_here=True)
+    app = _app("the status page /, /-/config, /-/state and POST /-/fake/NAME/break or mend", only_from_here=True)
+    app.router.add_get("/", _tells(_status_page))
     app.router.add_get("/-/config", _tells(lambda: _json(200, source.config())))
     app.router.add_get("/-/state", _tells(lambda: _json(200, source.state())))
     app.router.add_post("/-/fake/{name}/break", break_it)
@@ -182,6 +184,11 @@ def _readiness(reason: str | None) -> web.Response:
 
 def _metrics(text: bytes) -> web.Response:
     return web.Response(body=text, headers={"Content-Type": METRICS_TYPE})
+
+
+def _status_page() -> web.Response:
+    html, headers = status_page()
+    return web.Response(body=html, headers=headers)
 
 
 def _json(status: int, value: Mapping[str, object]) -> web.Response:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelpool_config.models import Config, Fake
@@ -82,7 +82,7 @@ class Sidecar:
                 on_record=on_record,
             )
         )
-        self._view = View(self._proxy, self._state, self._credentials, telemetry, self._fakes, clock.now)
+        self._view = View(self._proxy, self._state, self._credentials, telemetry, self._fakes, clock)
         self._server = DataServer(self._proxy.accept, refusal_body=openai.refusal_body)
         self._admin = AdminServer(self._view)
         telemetry.observe(self._view.target_states, lambda: self._proxy.in_flight)
@@ -151,7 +151,7 @@ class Sidecar:
         self._credentials.replace(credentials)
         self._state.sidecars = sidecars
         self._proxy.snapshot = snapshot
-        self._view.config_in_force = config
+        self._view.take(config)
         for key in self._state.retain(snapshot):
             logger.debug("forgotten: %s", key)
         self._upstream.retain(snapshot.providers.keys())
@@ -162,6 +162,10 @@ class Sidecar:
     def invalid(self) -> None:
         """A changed config could not be used; the one in force stays (B47)."""
         self._telemetry.config_reload(False)
+
+    def tell(self, problems: Sequence[str]) -> None:
+        """What of the newest config, keys or edit is not in use, a sentence each; nothing where all of it is."""
+        self._view.tell(problems)
 
     async def drain(self, grace: float) -> None:
         """Accept nothing new, let what runs finish within `grace` seconds, end the rest visibly (B51)."""

@@ -15,6 +15,7 @@ from modelpool_sidecar.core.snapshot import CannotCompileError
 from modelpool_sidecar.reload import Mount, Problem, Reading
 
 POLL_SECONDS = 1.0
+_FAULT = "the config is not used, by a fault of ours; the log of the sidecar says which"
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ class Followed(Protocol):
     def invalid(self) -> None:
         """Count a config that could not be used."""
 
+    def tell(self, problems: Sequence[str]) -> None:
+        """What of the newest reading is not in use, for who asks the sidecar later."""
+
 
 class Follower:
     """Looks at one mount for one sidecar."""
@@ -46,6 +50,7 @@ class Follower:
         self._mount, self._sidecar = mount, sidecar
         self._again: Reading | None = None  # set by `_apply`: to be tried once more
         self._told: frozenset[Problem] = frozenset()
+        self._fault_told: list[str] = []  # set by `_fault`, until the next reading
 
     async def follow(self) -> None:
         """Look every second, for ever."""
@@ -64,7 +69,7 @@ class Follower:
             self._fault(error)
 
     async def _take(self, reading: Reading) -> None:
-        self._again = None
+        self._again, self._fault_told = None, []
         problems = list(reading.problems)
         in_force = reading.config is not None and await self._apply(reading, reading.config, problems)
         self._tell(problems)
@@ -91,11 +96,14 @@ class Follower:
 
     def _fault(self, error: Exception) -> None:
         self._sidecar.invalid()
+        self._fault_told = [_FAULT]
+        self._sidecar.tell(self._fault_told)
         faults.log(logger, "the config is not used, by a fault of ours", error)
 
     def _tell(self, problems: Sequence[Problem]) -> None:
         """A line for each that was not there at the look before, and a count for each config among them."""
         told, self._told = self._told, frozenset(problems)
+        self._sidecar.tell([*(problem.reason for problem in problems), *self._fault_told])
         for problem in problems:
             if problem not in told:
                 self._tell_one(problem)

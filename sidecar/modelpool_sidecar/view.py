@@ -1,14 +1,19 @@
 """What a sidecar tells about itself on its admin ports: an admin.AdminSource over the running parts."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelpool_config import models
 from modelpool_config.models import Config
 from modelpool_sidecar import credentials as keys
-from modelpool_sidecar.core.snapshot import Pool
+from modelpool_sidecar.core import verdict
+from modelpool_sidecar.core.dispatch import Dispatch
+from modelpool_sidecar.core.snapshot import Pool, Snapshot
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.credentials import MountedCredentials
+from modelpool_sidecar.keyring import Keyring
+from modelpool_sidecar.ports import Clock
 from modelpool_sidecar.proxy import Proxy
 from modelpool_sidecar.telemetry.service import TargetState, TelemetryService
 from modelpool_sidecar.version import VERSION
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class View:
-    """Reads, and breaks Fakes. `config_in_force` and `draining` are set by the app."""
+    """Reads, and breaks Fakes. `draining` is set by the app, the config and its problems by `take` and `tell`."""
 
     def __init__(
         self,
@@ -27,12 +32,23 @@ class View:
         credentials: MountedCredentials,
         telemetry: TelemetryService,
         fakes: "Mapping[str, FakeProvider]",
-        now: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.config_in_force: Config | None = None
         self.draining = False
+        self._taken_over: float | None = None  # wall time, as is the next
+        self._problems: tuple[tuple[str, ...], float] = ((), 0.0)
         self._proxy, self._state, self._credentials = proxy, state, credentials
-        self._telemetry, self._fakes, self._now = telemetry, fakes, now
+        self._telemetry, self._fakes, self._clock = telemetry, fakes, clock
+
+    def take(self, config: Config) -> None:
+        """This config, or new keys under it, is in force from now on."""
+        self.config_in_force, self._taken_over = config, self._clock.wall()
+
+    def tell(self, problems: Sequence[str]) -> None:
+        """What of the newest config is not in use; the time is that of the first look that said so."""
+        if tuple(problems) != self._problems[0]:
+            self._problems = tuple(problems), self._clock.wall()
 
     def ready(self) -> str | None:
         """None once a valid config is in force (B49), else why not."""
@@ -63,11 +79,42 @@ class View:
         return {} if config is None else dict[str, Any](config.model_dump(mode="json", by_alias=True))
 
     def state(self) -> Mapping[str, object]:
-        """Pools with their targets' stances, limits and what is in flight; the Fakes and how they are broken."""
+        """Pools with their targets' stances, limits and what is in flight; the Fakes and how they are broken.
+
+        `config`: since when it is in force, and what of the newest one is not; times are Unix seconds, as is `now`.
+        """
         snapshot = self._proxy.snapshot
-        described: dict[str, Any] = {} if snapshot is None else self._state.describe(snapshot, self._now())
+        problems, since = self._problems
         fakes = {name: {"baseURL": fake.base_url, "broken": fake.broken_as} for name, fake in self._fakes.items()}
-        return {"inFlight": self._proxy.in_flight, **described, "fakes": fakes}
+        return {
+            "version": VERSION,
+            "now": self._clock.wall(),
+            "notReady": self.ready(),
+            "inFlight": self._proxy.in_flight,
+            **({} if snapshot is None else self._described(snapshot)),
+            "config": {
+                "takenOver": self._taken_over,
+                "problems": list(problems),
+                "problemsSince": since if problems else None,
+            },
+            "fakes": fakes,
+        }
+
+    def _described(self, snapshot: Snapshot) -> dict[str, Any]:
+        """What the state tells, and for each pool what a request would find: who is asked first, who cannot be."""
+        now = self._clock.now()
+        described = self._state.describe(snapshot, now)
+        for told in described["pools"]:
+            pool = snapshot.pools[told["name"]]
+            if isinstance(pool, Pool):
+                walk = Dispatch(pool, self._state, "", math.inf, lambda: 0.0, Keyring(self._credentials).missing)
+                outlook = walk.outlook(now)
+                told["servingPriority"] = outlook.priority
+                for target in told["targets"]:
+                    block = outlook.blocks[target["name"]]
+                    target["blocked"] = None if block is None else block.kind
+                    target["why"] = None if block is None else verdict.words(pool.targets[target["name"]], block)
+        return described
 
     def fakes(self) -> Sequence[str]:
         """Who can be broken."""
@@ -83,7 +130,7 @@ class View:
 
     def target_states(self) -> Iterator[TargetState]:
         """The stance of every target, for a scrape."""
-        snapshot, now = self._proxy.snapshot, self._now()
+        snapshot, now = self._proxy.snapshot, self._clock.now()
         for pool in snapshot.pools.values() if snapshot is not None else ():
             if isinstance(pool, Pool):
                 for target in pool.targets.values():

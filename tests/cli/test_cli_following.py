@@ -37,6 +37,9 @@ class Applied:
     def invalid(self) -> None:
         self.invalids += 1
 
+    def tell(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+
 
 async def follow(sidecar: Applied, *edits: str | Exception, wanted: int) -> list[str]:
     """Take one edit after the other, each as soon as the one before was told; the lines."""

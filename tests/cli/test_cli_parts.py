@@ -155,6 +155,7 @@ def test_commands_are_spelled_as_the_user_started_us() -> None:
     assert "  make ask    60 requests" in by_make
     assert "  make break  primary fails" in by_make
     assert by_make.splitlines()[-1] == "    OPENAI_API_KEY=... bin/modelpool run"
+    assert "status page: http://127.0.0.1:4893/" in by_make
     other = "\n".join(hints.ready(start(port=5000, paths=["x"]), quickstart(), (5000, 5001, 5002)))
     assert "bin/modelpool break primary --port 5000" in other
     elsewhere = "\n".join(hints.ready(start(make=True, port=5000), quickstart(), (5000, 5001, 5002)))

@@ -11,7 +11,7 @@ commits. It never sleeps and never sends: `Try` and `Sleep` are orders to the sh
   request at a time does (B36, B37). Known waits are answered at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelpool_sidecar.core import repeating, verdict
@@ -66,6 +66,14 @@ class _Plan:
 
     target: Target
     not_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """`blocks`: why each target cannot be tried, None where it can. `priority`: of the tier that is asked first."""
+
+    blocks: Mapping[str, Block | None]
+    priority: int | None
 
 
 @dataclass(slots=True)
@@ -137,6 +145,14 @@ class Dispatch:
         """The client left, or the walk ends otherwise: what is held is given back, nobody is blamed. Twice is fine."""
         if self._held is not None:
             self._release(Outcome.CANCELLED, now)
+
+    def outlook(self, now: float) -> Outlook:
+        """What this walk finds if it starts now. Looking chooses nothing and takes nothing (B3)."""
+        tiers = self._tiers()
+        blocks = {target.name: self._blocked(target, now) for tier in tiers for target in tier}
+        free = [target for tier in tiers for target in tier if blocks[target.name] is None]
+        first = next((target for target in free if target.weight > 0), free[0] if free else None)
+        return Outlook(blocks, None if first is None else first.priority)
 
     # -- where to
 

@@ -204,6 +204,7 @@ class Health:
             "reason": self.reason.value if self.reason and stance is not Stance.SERVING else None,
             "until": None if until is None else round(until - now, 3),
             "share": round(self.share(now), 3),
+            "probe": not self.vacant,
             "inFlight": self.in_flight,
         }
 

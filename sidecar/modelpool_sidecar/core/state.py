@@ -150,6 +150,10 @@ class State:
             "retriesLeft": budget.remaining(now),
             "limits": [self._describe_limit(limit, now) for limit in pool.request_limits],
             "targets": [self._describe_target(target, now) for target in pool.targets.values()],
+            "unresolved": [
+                {"name": left_out.target, "reason": left_out.reason, "message": left_out.message}
+                for left_out in pool.unresolved
+            ],
         }
 
     def _describe_limit(self, limit: RequestLimit, now: float) -> dict[str, Any]:
@@ -158,6 +162,7 @@ class State:
             "name": limit.name,
             "max": self._share(limit),
             "per": limit.per,
+            "burst": self._shape(limit)[2],
             "remaining": bucket.remaining(now),
             "reset": round(bucket.reset(now), 3),
         }

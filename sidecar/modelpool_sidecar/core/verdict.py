@@ -106,7 +106,7 @@ def deadline(pool: Pool, failures: Sequence[Failure]) -> Refusal:
 
 def none_available(pool: Pool, operation: str, blocks: Sequence[tuple[Target, Block]]) -> Refusal:
     """No target could be tried at all: why, and how long that lasts."""
-    why = "; ".join(f"{target.name} {_words(target, block)}" for target, block in blocks)
+    why = "; ".join(f"{target.name} {words(target, block)}" for target, block in blocks)
     cooling = [(target, block) for target, block in blocks if block.kind == "cooling"]
     waits = [block.wait for _, block in blocks if block.kind in ("cooling", "full")]
     soonest = min(waits, default=None)
@@ -145,7 +145,8 @@ _WORDS = {
 }
 
 
-def _words(target: Target, block: Block) -> str:
+def words(target: Target, block: Block) -> str:
+    """Why it cannot be tried, to be read after its name: `is drained`, `cools for 3.2 s (RateLimited)`."""
     if block.kind == "cooling":
         return f"cools for {block.wait:.1f} s ({block.reason})"
     if block.kind == "unsupported":

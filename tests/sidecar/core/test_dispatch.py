@@ -133,6 +133,24 @@ def test_a_drained_provider_is_passed_over() -> None:
     assert Walk(a_snapshot([pool], providers)).run(Outcome.FAILED, 500) == ["backup", "backup"]
 
 
+def test_looking_tells_who_is_asked_first_and_why_others_are_not_and_takes_nothing() -> None:
+    targets = [a_target(), a_target("spare", weight=0), a_target("backup", priority=1)]
+    providers = [a_provider(), a_provider("spare"), a_provider("backup")]
+    walk = Walk(a_snapshot([a_pool(targets=targets)], providers))
+    seen = walk.dispatch.outlook(walk.now)
+    assert (seen.priority, set(seen.blocks.values())) == (0, {None})
+    cool(walk, "primary", Outcome.QUOTA_EXHAUSTED)
+    seen = walk.dispatch.outlook(walk.now)
+    assert seen.priority == 1, "a weight of 0 serves only where nothing else does"
+    assert seen.blocks["primary"] is not None
+    assert seen.blocks["primary"].reason is Outcome.QUOTA_EXHAUSTED
+    cool(walk, "backup", Outcome.QUOTA_EXHAUSTED)
+    assert walk.dispatch.outlook(walk.now).priority == 0
+    cool(walk, "spare", Outcome.QUOTA_EXHAUSTED)
+    assert walk.dispatch.outlook(walk.now).priority is None
+    assert walk.dispatch.attempts == 0
+
+
 def test_a_target_without_its_key_is_passed_over() -> None:
     walk = Walk(two(), ready=lambda target: target.name != "primary")
     step = walk.next()

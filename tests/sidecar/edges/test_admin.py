@@ -167,3 +167,13 @@ async def test_a_page_of_this_machine_does() -> None:
     async with faces(Source()) as (_, port):
         more = f"Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n"
         assert (await ask(port, "POST", "/-/fake/primary/mend", more))[0] == 200
+
+
+async def test_the_status_page_is_on_the_loopback_face_alone_and_for_this_machine_alone() -> None:
+    async with faces(Source()) as (public, local):
+        status, headers, body = await ask(local, "GET", "/")
+        assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert body.startswith("<!doctype html>")
+        assert (await ask(local, "GET", "/", "Host: evil.example\r\n"))[0] == 403
+        assert (await ask(public, "GET", "/"))[0] == 404

@@ -215,7 +215,8 @@ def test_the_description_is_json_and_makes_nothing() -> None:
     snapshot, state = limited(limit(), concurrency=7), State()
     seen = json.loads(json.dumps(state.describe(snapshot, NOW)))
     pool = seen["pools"][0]
-    assert pool["limits"] == [{"name": "minute", "max": 60, "per": 60.0, "remaining": 60, "reset": 0.0}]
+    assert pool["unresolved"] == []
+    assert pool["limits"] == [{"name": "minute", "max": 60, "per": 60.0, "burst": 60, "remaining": 60, "reset": 0.0}]
     assert (pool["inFlight"], pool["concurrency"], pool["retriesLeft"]) == (0, 7, 30)
     assert pool["targets"][0]["stance"] == "serving"
     assert seen["providers"] == [{"name": "primary", "open": 0, "maxOpen": 512, "drained": False}]

@@ -4,7 +4,7 @@ import errno
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +254,9 @@ class Unlucky:
     def invalid(self) -> None:
         self.sidecar.invalid()
 
+    def tell(self, problems: Sequence[str]) -> None:
+        self.sidecar.tell(problems)
+
 
 async def test_a_fault_of_ours_with_one_config_keeps_no_key_waiting(
     house: House, caplog: pytest.LogCaptureFixture
@@ -351,3 +354,28 @@ async def test_equal_bytes_in_a_new_directory_are_nothing(house: House, caplog: 
     assert await house.reloads("ok") == 1
     await house.ask()
     assert house.running.fakes["primary"].connections_accepted == 1
+
+
+async def test_what_is_not_in_use_is_told_with_the_state_until_it_is(house: House) -> None:
+    async def told() -> Any:
+        return (await fetch(f"{house.running.local}/-/state")).json["config"]
+
+    assert (await told())["problems"] == []
+    house.volume.put(b"{}")
+    await house.poll()
+    (problem,) = (await told())["problems"]
+    since = (await told())["problemsSince"]
+    assert "schema" in problem.lower()
+    await house.poll()
+    assert (await told())["problemsSince"] == since
+    house.volume.put(house.keyed(), {CREDENTIAL: "key-1"})
+    await house.poll()
+    after = await told()
+    assert (after["problems"], after["problemsSince"]) == ([], None)
+    assert after["takenOver"] >= since
+    house.follower = Follower(Mount(house.volume.root), Unlucky(house.running.sidecar, RuntimeError("canary")))
+    house.volume.put(keys={CREDENTIAL: "key-2"})
+    await house.poll()
+    assert (await told())["problems"] == [
+        "the config is not used, by a fault of ours; the log of the sidecar says which"
+    ]
