@@ -16,7 +16,7 @@ RUN_STAMP := $(VENV)/.run-$(call lock_hash,requirements/run.txt)
 DEV_STAMP := $(VENV)/.dev-$(call lock_hash,requirements/run.txt requirements/dev.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help run ask break mend test coverage quick check generate fmt bench lock clean
+.PHONY: help run ask break mend test coverage quick check generate fmt bench images lock clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## /  make \1\t/p' Makefile
@@ -36,6 +36,7 @@ mend: $(RUN_STAMP) ## let it work again (NAME=primary)
 test: $(DEV_STAMP) ## every test, with coverage
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python tests/support/controlplane_build.py
+	@$(BIN)/python tests/support/image_build.py
 	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
 
@@ -65,11 +66,18 @@ fmt: $(DEV_STAMP) ## put the code in shape
 bench: $(RUN_STAMP) ## CPU, latency and memory beside nginx (ARGS=... for benchmarks/run.py)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+images: ## the operator's and the sidecar's image, with docker or buildah (REGISTRY=ghcr.io/acme TAG=)
+	@REGISTRY=$(REGISTRY) TAG=$(TAG) deploy/images.sh
+
 lock: ## write requirements/ anew from pyproject.toml (needs uv; UPGRADE=--upgrade)
 	@command -v uv >/dev/null || { echo "make lock needs uv: $(PYTHON) -m pip install uv"; exit 1; }
 	uv pip compile $(LOCK) $(UPGRADE) --extra sidecar --extra cli --extra demo -o requirements/run.txt pyproject.toml
 	uv pip compile $(LOCK) $(UPGRADE) --extra operator --extra sidecar --extra cli --extra demo --extra dev -c requirements/run.txt \
 	  -o requirements/dev.txt pyproject.toml
+	uv pip compile $(LOCK) --extra sidecar -c requirements/dev.txt -o requirements/sidecar.txt pyproject.toml
+	uv pip compile $(LOCK) --extra operator -c requirements/dev.txt -o requirements/operator.txt pyproject.toml
+	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | \
+	  uv pip compile $(LOCK) -c requirements/dev.txt -o requirements/build.txt -
 
 LOCK := --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
 
