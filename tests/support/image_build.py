@@ -129,7 +129,7 @@ def _need_tools(say: Say, environ: Mapping[str, str]) -> None:
 
 
 def _missing(environ: Mapping[str, str]) -> list[str]:
-    return [tool for tool in TOOLS if shutil.which(tool, path=environ.get("PATH")) is None]
+    return [tool for tool in TOOLS if shutil.which(tool, path=image_buildah.search_path(environ)) is None]
 
 
 def _build_all(names: list[str], keys: Mapping[str, str], cache: Path, say: Say) -> None:

@@ -125,17 +125,25 @@ def version() -> str:
     return line.split('"')[1]
 
 
-def run(command: list[str], env: Mapping[str, str] | None = None) -> str:
+def search_path(environ: Mapping[str, str]) -> str:
+    """Where programs are looked for: debootstrap lies where only root's own PATH leads."""
+    return os.pathsep.join((environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+
+
+def run(command: list[str], env: Mapping[str, str] = os.environ) -> str:
     """What it printed. Raises CannotBuildError with its complaint."""
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=_PATIENCE_SECONDS,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env={**env, "PATH": search_path(env)},
+            timeout=_PATIENCE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CannotBuildError(f"{' '.join(command)}\ndid not end within {_PATIENCE_SECONDS} s") from error
     if done.returncode != 0:
         words = " ".join(command)
         raise CannotBuildError(f"{words}\nended with {done.returncode}:\n{(done.stderr + done.stdout).strip()[-3000:]}")
