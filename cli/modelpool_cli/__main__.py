@@ -80,6 +80,16 @@ def _check(options: Namespace, env: Mapping[str, str]) -> int:
     return checking.check(options.paths, options.namespace, options.secrets, options.output == "json", env)
 
 
+def _explain(options: Namespace, env: Mapping[str, str]) -> int:
+    from modelpool_cli import explaining  # noqa: PLC0415 - see above
+
+    wanted = explaining.Wanted(
+        options.request, options.model, options.operation, options.stream, tuple(options.headers)
+    )
+    as_json = options.output == "json"
+    return explaining.explain(wanted, options.paths, options.namespace, options.secrets, as_json, env)
+
+
 def _inject(options: Namespace, _env: Mapping[str, str]) -> int:
     from modelpool_cli import injecting  # noqa: PLC0415 - see above
     from modelpool_operator.inject_container import OptionsError  # noqa: PLC0415 - see above
@@ -126,6 +136,7 @@ def _fake_provider(options: Namespace, _env: Mapping[str, str]) -> int:
 
 _COMMANDS: dict[str, Callable[[Namespace, Mapping[str, str]], int]] = {
     "check": _check,
+    "explain": _explain,
     "inject": _inject,
     "try": _try,
     "ask": _ask,

@@ -19,6 +19,7 @@ LLM traffic on localhost: pools of providers behind one address, without a clust
   OPENAI_API_KEY=... modelpool run          your own key, no manifests needed
   modelpool run -- python app.py            your program, its OPENAI_BASE_URL pointed here
   modelpool check -f DIR                    what the operator would say about these manifests
+  modelpool explain -f DIR --model chat     what would happen to a request, and why
   modelpool inject -f deploy.yaml           the same Deployment with the sidecar in its pods
 """
 _RUN = """\
@@ -44,6 +45,18 @@ container sets it itself. It reads the ConfigMap modelpool-config and the Secret
 which the operator writes, and follows them. Injecting again replaces an older sidecar, and changes nothing else.
 Warnings go to standard error. A pod with the label modelpool.dev/inject: "false" is left out.
 The order of objects and fields stays; comments are lost.
+"""
+_EXPLAIN = """\
+Tells what the sidecar would do with a request, without asking anybody: which pool and by which name, which targets in
+which order, how often each is the first choice, who is skipped and why, which limits it takes from, what falls back on
+what, which deadlines count. It is the sidecar's own proxy that does it, just started: nothing has failed, nothing is
+used up. A refusal is told the same way, with what would be right, and ends with 1.
+
+  modelpool explain -f DIR --model chat
+  modelpool explain request.json -f DIR              the body of a request, as a client sends it
+  echo '{"model": "gpt-4o", ...}' | modelpool explain - -f DIR --stream
+  modelpool explain -f DIR --model chat --header x-modelpool-target=backup
+  modelpool explain -f DIR --operation /chat/completions --model chat       a path that is wrong
 """
 _SIDECAR = Options(IMAGE)
 _NO_LIMIT = "none"
@@ -81,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     _add_manifests(check, required=True)
     _add_json(check)
 
+    _add_explain(commands)
     _add_inject(commands)
 
     attempt = _add(commands, "try", "ask one question", _TRY)
@@ -183,6 +197,30 @@ def _add_manifests(command: argparse.ArgumentParser, *, required: bool) -> None:
     )
 
 
+def _add_explain(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add(commands, "explain", "what would happen to a request, and why", _EXPLAIN)
+    command.usage = "modelpool explain [REQUEST] -f PATH [--model M] [--operation OP] [--stream] [--header K=V ...]"
+    command.add_argument(
+        "request", nargs="?", metavar="REQUEST", help="a file with the JSON body; -: standard input; absent: the flags"
+    )
+    _add_manifests(command, required=True)
+    command.add_argument("--model", metavar="M", help="the model that is asked for; over the file's")
+    command.add_argument(
+        "--operation", default="chat", metavar="OP", help="its name, or the path of a request (default %(default)s)"
+    )
+    command.add_argument("--stream", action="store_true", help="a stream is asked for; over the file's")
+    command.add_argument(
+        "--header",
+        dest="headers",
+        action="append",
+        type=_header,
+        default=[],
+        metavar="K=V",
+        help="a header of the request, like x-modelpool-target=backup; may be repeated",
+    )
+    _add_json(command)
+
+
 def _add_inject(commands: "argparse._SubParsersAction[_Parser]") -> None:
     command = _add(commands, "inject", "put the sidecar into a Deployment's pods", _INJECT)
     _add_paths(command, required=True)
@@ -251,6 +289,13 @@ def _variable(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if sign and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         return name, value
+    raise argparse.ArgumentTypeError(f"must be NAME=VALUE, not {text!r}")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if sign and re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+        return name, value.strip()
     raise argparse.ArgumentTypeError(f"must be NAME=VALUE, not {text!r}")
 
 

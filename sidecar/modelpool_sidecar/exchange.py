@@ -13,7 +13,7 @@ from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.attempt import AttemptRun
 from modelpool_sidecar.core import retryafter
-from modelpool_sidecar.core.dispatch import Dispatch, Sleep, Stop, Try
+from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Record
@@ -98,6 +98,15 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"<Exchange {self._pool.name}: attempt {self._dispatch.attempts}, {self._run or 'between attempts'}>"
+
+    @property
+    def deadline(self) -> float:
+        """The moment (monotonic) at which it is given up (B15)."""
+        return self._dispatch.deadline
+
+    def outlook(self) -> Outlook:
+        """What the walk finds now, target by target."""
+        return self._dispatch.outlook(self._services.clock.now())
 
     def start(self) -> None:
         """Walk."""

@@ -51,6 +51,11 @@ class Proxy:
         """Requests that were admitted and are not over."""
         return len(self._exchanges)
 
+    @property
+    def running(self) -> tuple[Exchange, ...]:
+        """The requests in flight."""
+        return tuple(self._exchanges)
+
     def accept(self, arrived: Arrived, downstream: Downstream) -> None:
         """Take a request. Never raises for what a client sends; the downstream hears exactly one answer."""
         snapshot = self.snapshot

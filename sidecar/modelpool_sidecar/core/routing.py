@@ -24,12 +24,18 @@ def route(snapshot: Snapshot, model: str) -> Pool | Refusal:
 
 def find(snapshot: Snapshot, model: str) -> Pool | ClosedPool | None:
     """The pool of this name, open or closed; None where there is none."""
+    found = match(snapshot, model)
+    return None if found is None else found[0]
+
+
+def match(snapshot: Snapshot, model: str) -> tuple[Pool | ClosedPool, str] | None:
+    """The pool of this name, and the declared name that led there: the same, a prefix with its `*`, or `*`."""
     found = snapshot.exact.get(model)
     if found is not None:
-        return found
+        return found, model
     for prefix, pool in snapshot.prefixes:
         if model.startswith(prefix):
-            return pool
+            return pool, f"{prefix}*"
     return None
 
 

@@ -1,0 +1,283 @@
+"""`modelpool explain`: which pool, which targets in which order and why, which limits and deadlines; or why none.
+
+What is told is what the sidecar's own proxy does with the request (`rehearsal`); here it is only put into words.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modelpool_cli import explained, manifests, secrets
+from modelpool_cli.compiling import Compiler, NamespaceError, Outcome
+from modelpool_cli.exits import NO, OK, WRONG_USE, fail
+from modelpool_cli.manifests import NoManifestsError
+from modelpool_cli.rehearsal import Asked, Rehearsal, Sent, Take
+from modelpool_cli.secrets import Given, SecretError
+from modelpool_sidecar.core import operations, routing, verdict
+from modelpool_sidecar.core.dispatch import Outlook
+from modelpool_sidecar.core.operations import OPERATIONS
+from modelpool_sidecar.core.snapshot import CannotCompileError, ClosedPool, Pool, Target, Timeouts
+
+_HOST = ("host", operations.DEFAULT_ADDRESS)
+_JSON = ("content-type", "application/json")
+_SHOWN_CHARACTERS = 60
+_KNOWN_FALLBACK = (
+    *("outcomes", "statuses", "max_attempts", "retries", "backoff_initial", "backoff_max"),
+    *("max_retry_after", "budget_percent", "budget_per_second"),
+)
+
+
+class RequestError(Exception):
+    """What was given is no request; the message is a sentence."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for on the command line. `file`: None where the flags say all; `-` is standard input."""
+
+    file: str | None
+    model: str | None
+    operation: str
+    stream: bool
+    headers: tuple[tuple[str, str], ...]
+
+
+def explain(
+    wanted: Wanted,
+    paths: Sequence[Path],
+    namespace: str | None,
+    given: Sequence[Given],
+    as_json: bool,
+    env: Mapping[str, str],
+) -> int:
+    """Print it. 0: somebody would be asked, 1: it would be refused, 2: wrong use."""
+    try:
+        asked = request(wanted)
+        outcome = Compiler(namespace).compile(manifests.read_files(paths), secrets.read(given, env))
+        space = outcome.choose(namespace)
+        told = tell(outcome, space, asked)
+    except (RequestError, NoManifestsError, SecretError, NamespaceError, CannotCompileError) as error:
+        return fail(str(error), WRONG_USE)
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        explained.show(told, sys.stdout, env)
+    return OK if told["refusal"] is None else NO
+
+
+def request(wanted: Wanted) -> Asked:
+    """The request that is meant. Raises RequestError."""
+    row = next((each for each in OPERATIONS if wanted.operation in (each.name, each.route)), None)
+    raw = wanted.operation.startswith("/")
+    if row is None and not raw:
+        names = ", ".join(dict.fromkeys(each.name for each in OPERATIONS))
+        raise RequestError(f"--operation must be one of {names}, or a path like /v1/chat/completions")
+    method = row.method if row is not None else "POST"
+    path = row.route.replace("{id}", wanted.model or "ID") if row is not None else wanted.operation
+    body = b"" if method == "GET" else _body(wanted, path)
+    headers = {name.lower(): value for name, value in (_HOST, *([_JSON] if body else []), *wanted.headers)}
+    return Asked(method, path, tuple(headers.items()), body)
+
+
+def _body(wanted: Wanted, path: str) -> bytes:
+    flags: dict[str, Any] = {"model": wanted.model} if wanted.model is not None else {}
+    flags |= {"stream": True} if wanted.stream else {}
+    if wanted.file is None:
+        field = {"/v1/embeddings": "input", "/v1/responses": "input", "/v1/completions": "prompt"}.get(path)
+        content = {field: "hello"} if field else {"messages": [{"role": "user", "content": "hello"}]}
+        return json.dumps({**flags, **content}).encode()
+    body = _read(wanted.file)
+    if not flags:
+        return body
+    try:
+        document = json.loads(body)
+    except ValueError as error:
+        raise RequestError(f"{wanted.file} is not JSON, so --model and --stream cannot be put into it") from error
+    if not isinstance(document, dict):
+        raise RequestError(f"{wanted.file} is no JSON object, so --model and --stream cannot be put into it")
+    return json.dumps({**document, **flags}).encode()
+
+
+def _read(file: str) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise RequestError(f"cannot read {file}: {error.strerror}") from error
+
+
+def tell(outcome: Outcome, namespace: str, asked: Asked) -> dict[str, Any]:
+    """Everything about it, in plain values."""
+    start = outcome.of(namespace)
+    if start is None:
+        raise RequestError(f"there is no ModelPool in namespace {namespace}")
+    rehearsal = Rehearsal.of(start.config, start.credentials)
+    chances = rehearsal.first(asked)
+    take = rehearsal.walk(asked, chances.most_common(1)[0][0] if chances else None)
+    record = take.record
+    pool = rehearsal.snapshot.pools.get(record.pool) if record.pool is not None else None
+    found = routing.match(rehearsal.snapshot, record.requested_model or "") if pool is not None else None
+    told: dict[str, Any] = {
+        "request": {
+            "operation": record.operation,
+            "method": asked.method,
+            "path": asked.target,
+            "model": record.requested_model,
+            "stream": record.stream,
+        },
+        "refusal": None if record.attempts else _refusal(take),
+        "answer": _answer(take) if not record.attempts and take.status < 400 else None,
+        "pool": None if pool is None else _pool(pool, found[1] if found else None),
+        "problems": [str(each) for each in outcome.problems if each.namespace in ("", namespace)],
+    }
+    if isinstance(pool, Pool):
+        outlook = take.outlook or rehearsal.untouched(pool, record.operation)
+        told |= {
+            "targets": _targets(pool, outlook, chances, take.outlook is not None),
+            "walk": _walk(take, asked),
+            "limits": _limits(pool, take),
+            "fallback": _fallback(pool),
+            "deadlines": _deadlines(pool, take, stream=record.stream),
+        }
+    return told
+
+
+def _refusal(take: Take) -> dict[str, Any] | None:
+    if take.status < 400:
+        return None
+    error = json.loads(take.body)["error"]
+    helpful = {name: value for name, value in take.headers if name in ("retry-after", "allow", "www-authenticate")}
+    return {"status": take.status, "code": error["code"], "message": error["message"], "headers": helpful}
+
+
+def _answer(take: Take) -> Any:
+    """What the sidecar answers itself, such as the list of models."""
+    return json.loads(take.body)
+
+
+def _pool(pool: Pool | ClosedPool, name: str | None) -> dict[str, Any]:
+    rule = None if name is None else "*" if name == "*" else "prefix" if name.endswith("*") else "exact"
+    strategy = getattr(pool, "strategy", None)
+    return {
+        "name": pool.name,
+        "rule": rule,
+        "by": name,
+        "models": list(pool.models),
+        "strategy": getattr(strategy, "type", strategy) or "Weighted",
+        "closed": pool.code if isinstance(pool, ClosedPool) else None,
+        "config": pool.short_digest,
+    }
+
+
+def _targets(pool: Pool, outlook: Outlook, chances: Mapping[str, int], began: bool) -> list[dict[str, Any]]:
+    """All of them, tier by tier, then those that were left out when the config was made."""
+    told = [_target(target, outlook, chances, began) for tier in pool.tiers for target in tier]
+    return told + [
+        {"name": each.target, "skipped": each.reason, "why": each.message, "first": 0.0, "priority": None}
+        for each in pool.unresolved
+    ]
+
+
+def _target(target: Target, outlook: Outlook, chances: Mapping[str, int], began: bool) -> dict[str, Any]:
+    block = outlook.blocks.get(target.name)
+    skipped: str | None = None if block is None else block.kind
+    why = None if block is None else verdict.words(target, block)
+    if began and target.name not in outlook.blocks:
+        skipped, why = "not for this request", "is not for this request: it names another one, or does not fit this one"
+    return {
+        "name": target.name,
+        "provider": target.provider.name,
+        "dialect": target.provider.dialect,
+        "model": target.model,
+        "priority": target.priority,
+        "weight": target.weight,
+        "first": chances.get(target.name, 0) / max(1, sum(chances.values())),
+        "skipped": skipped,
+        "why": why,
+    }
+
+
+def _walk(take: Take, asked: Asked) -> dict[str, Any]:
+    """Who is asked while nobody can be reached, and what is said in the end."""
+    attempts = [
+        {
+            "target": attempt.target,
+            "provider": sent.provider,
+            "again": attempt.same_target,
+            "at": round(sent.at, 3),
+            "url": sent.request.url if attempt.provider == sent.provider else None,
+            "changes": _changes(asked.body, sent),
+        }
+        for attempt, sent in zip(take.record.attempts, take.sent, strict=False)
+    ]
+    return {"attempts": attempts, "end": _refusal(take) if attempts else None}
+
+
+def _changes(body: bytes, sent: Sent) -> dict[str, Any]:
+    """The top-level members of the body that the provider gets differently; None = removed."""
+    try:
+        before, after = json.loads(body), json.loads(sent.request.body)
+    except ValueError:
+        return {}  # a form, or no body at all
+    missing = object()
+    names = [name for name in {**before, **after} if before.get(name, missing) != after.get(name, missing)]
+    return {name: _short(after.get(name)) for name in names}
+
+
+def _short(value: Any) -> Any:
+    text = json.dumps(value)
+    return value if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def _limits(pool: Pool, take: Take) -> list[dict[str, Any]]:
+    """What the state tells of the pool's limits once the request holds its share."""
+    pools = take.told["pools"]
+    assert isinstance(pools, list), "the state lists its pools"
+    told = next(each for each in pools if each["name"] == pool.name)
+    limits = [dict(limit) for limit in told["limits"]]
+    if told["concurrency"] is not None:
+        limits.append({"name": "concurrency", "max": told["concurrency"], "inFlight": told["inFlight"]})
+    return limits
+
+
+def _fallback(pool: Pool) -> dict[str, Any]:
+    rules = pool.fallback
+    more = {
+        field.name: getattr(rules, field.name)
+        for field in dataclasses.fields(rules)
+        if field.name not in _KNOWN_FALLBACK
+    }
+    return {
+        "outcomes": sorted(outcome.value for outcome in rules.outcomes),
+        "statuses": list(rules.statuses),
+        "maxAttempts": rules.max_attempts,
+        "sameTarget": {
+            "retries": rules.retries,
+            "backoff": [rules.backoff_initial, rules.backoff_max],
+            "maxRetryAfter": rules.max_retry_after,
+        },
+        "retryBudget": {"percent": rules.budget_percent, "minPerSecond": rules.budget_per_second},
+        "lastResort": "SoonestToRecover" if pool.last_resort else "Refuse",
+        **{name: str(value) for name, value in more.items()},
+    }
+
+
+def _deadlines(pool: Pool, take: Take, *, stream: bool) -> dict[str, Any]:
+    providers = {target.provider.name: target.provider.timeouts for target in pool.targets.values()}
+    return {
+        "total": pool.total,
+        "client": take.total if take.total is not None and take.total < pool.total else None,
+        "providers": {name: _timeouts(each, stream) for name, each in providers.items()},
+    }
+
+
+def _timeouts(timeouts: Timeouts, stream: bool) -> dict[str, float]:
+    """Those that count for this request: seconds (B16)."""
+    told = {"connect": timeouts.connect, "head": timeouts.head, "attempt": timeouts.attempt}
+    if stream:
+        told |= {"firstToken": timeouts.first_token, "idle": timeouts.idle}
+    return {name: seconds for name, seconds in told.items() if seconds is not None}

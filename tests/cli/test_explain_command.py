@@ -1,0 +1,266 @@
+"""`modelpool explain`: what it says is what the sidecar does, and a refusal is told as the sidecar tells it."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli_process import ROOT
+from modelpool_cli import explained
+from modelpool_cli.__main__ import command
+
+MANIFESTS = """\
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata: {name: big}
+spec: {dialect: OpenAI, auth: {type: APIKey, apiKey: {secretRef: {name: openai, key: api-key}}}}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata: {name: small}
+spec: {dialect: Fake}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata: {name: resting}
+spec: {dialect: Fake, traffic: Drained}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: chat}
+spec:
+  models: [{name: chat}, {name: "gpt-*"}]
+  limits:
+    requests: [{name: minute, max: 60, per: 1m, burst: 10}]
+    concurrency: {max: 8}
+  timeouts: {total: 90s}
+  targets:
+  - {name: big, providerRef: {name: big}, model: gpt-4o, weight: 70}
+  - {name: small, providerRef: {name: small}, model: tiny, weight: 30}
+  - {name: spare, providerRef: {name: small}, priority: 1}
+  - {name: resting, providerRef: {name: resting}, model: m, priority: 1}
+  - {name: gone, providerRef: {name: nobody}}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: asleep}
+spec:
+  pinning: Denied
+  targets: [{name: resting, providerRef: {name: resting}, model: m}]
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: shut}
+spec:
+  targets: [{name: gone, providerRef: {name: nobody}, model: m}]
+"""
+KEY = "sk-canary-0123456789"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "all.yaml").write_text(MANIFESTS)
+    return tmp_path
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def run(folder: Path, *words: str) -> int:
+    secret = ["--secret", "openai/api-key=env:KEY"]
+    return command(["explain", "-f", str(folder), *secret, *words], {"KEY": KEY}, "modelpool")
+
+
+@pytest.fixture
+def told(folder: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """The exit code and the JSON of an explanation."""
+
+    def ask(*words: str) -> tuple[int, Any]:
+        code = run(folder, *words, "-o", "json")
+        out = capsys.readouterr().out
+        assert KEY not in out
+        return code, json.loads(out)
+
+    return ask
+
+
+def test_the_pool_the_order_and_the_share_of_the_first_choice_are_the_sidecars_own(told: Any) -> None:
+    code, seen = told("--model", "chat", "--stream")
+    assert code == 0
+    assert seen["request"] == {
+        "operation": "chat",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "model": "chat",
+        "stream": True,
+    }
+    assert (seen["pool"]["name"], seen["pool"]["rule"], seen["pool"]["by"]) == ("chat", "exact", "chat")
+    first = {each["name"]: each["first"] for each in seen["targets"]}
+    assert first == {"big": 0.7, "small": 0.3, "spare": 0, "resting": 0, "gone": 0}
+    skipped = {each["name"]: each["skipped"] for each in seen["targets"]}
+    assert skipped == {"big": None, "small": None, "spare": None, "resting": "drained", "gone": "ProviderNotFound"}
+    walk = seen["walk"]["attempts"]
+    assert [each["target"] for each in walk][:3] == ["big", "small", "spare"]
+    assert walk[0]["url"] == "https://api.openai.com/v1/chat/completions"
+    assert walk[0]["changes"]["model"] == "gpt-4o"
+    assert walk[3]["again"]
+    assert walk[3]["at"] > 0
+    assert seen["walk"]["end"]["code"] == "upstream_unreachable"
+
+
+def test_limits_fallback_and_deadlines_are_those_that_count(told: Any) -> None:
+    _, seen = told("--model", "chat", "--header", "x-stainless-read-timeout=30")
+    minute, concurrency = seen["limits"]
+    assert (minute["name"], minute["max"], minute["per"], minute["remaining"]) == ("minute", 60, 60.0, 9)
+    assert concurrency == {"name": "concurrency", "max": 8, "inFlight": 1}
+    assert seen["fallback"]["maxAttempts"] == 4
+    assert "Unreachable" in seen["fallback"]["outcomes"]
+    assert (seen["deadlines"]["total"], seen["deadlines"]["client"]) == (90, 30)
+    assert seen["deadlines"]["providers"]["big"] == {"connect": 5.0}
+    _, streamed = told("--model", "chat", "--stream")
+    assert streamed["deadlines"]["providers"]["big"] == {"connect": 5.0, "firstToken": 120.0, "idle": 120.0}
+
+
+@pytest.mark.parametrize(("model", "rule", "by"), [("chat", "exact", "chat"), ("gpt-5", "prefix", "gpt-*")])
+def test_the_name_that_led_to_the_pool_is_told(told: Any, model: str, rule: str, by: str) -> None:
+    _, seen = told("--model", model)
+    assert (seen["pool"]["rule"], seen["pool"]["by"]) == (rule, by)
+
+
+def test_a_pinned_target_is_the_only_one(told: Any) -> None:
+    code, seen = told("--model", "chat", "--header", "x-modelpool-target=small")
+    assert code == 0
+    assert {each["name"]: each["first"] for each in seen["targets"] if each["first"]} == {"small": 1.0}
+    assert next(each for each in seen["targets"] if each["name"] == "big")["skipped"] == "not for this request"
+    assert {each["target"] for each in seen["walk"]["attempts"]} == {"small"}
+
+
+REFUSED = {
+    "an unknown model": (["--model", "chta"], 404, "model_not_found", "did you mean 'chat'?"),
+    "no model": ([], 400, "missing_model", "the body has no model"),
+    "a closed pool": (["--model", "shut"], 503, "no_target", "there is no Provider nobody"),
+    "a drained pool": (["--model", "asleep"], 503, "drained", "resting is drained"),
+    "a target that is not there": (
+        ["--model", "chat", "--header", "x-modelpool-target=nope"],
+        400,
+        "unknown_target",
+        "there is big, small, spare, resting",
+    ),
+    "no pinning": (["--model", "asleep", "--header", "x-modelpool-target=resting"], 403, "pinning_denied", "asleep"),
+    "a wrong path": (["--operation", "/chat/completions", "--model", "chat"], 404, "unknown_path", "set base_url to"),
+    "a web page": (["--model", "chat", "--header", "Origin=https://evil.example"], 403, "foreign_origin", "web pages"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_refusal_is_explained_and_ends_with_1(
+    folder: Path, told: Any, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    words, status, code, sentence = REFUSED[what]
+    ended, seen = told(*words)
+    assert ended == 1
+    assert (seen["refusal"]["status"], seen["refusal"]["code"]) == (status, code)
+    assert sentence in seen["refusal"]["message"]
+    assert run(folder, *words) == 1
+    assert f"refused: {status} {code}" in capsys.readouterr().out
+
+
+def test_a_drained_pool_still_tells_its_targets(told: Any) -> None:
+    _, seen = told("--model", "asleep")
+    assert [(each["name"], each["why"]) for each in seen["targets"]] == [("resting", "is drained")]
+    assert seen["walk"] == {"attempts": [], "end": None}
+
+
+def test_a_body_comes_from_a_file_or_from_standard_input_and_flags_change_it(
+    folder: Path, told: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "request.json"
+    file.write_text('{"model": "gpt-5", "messages": [], "stream": true}')
+    _, seen = told(str(file))
+    assert (seen["request"]["model"], seen["request"]["stream"]) == ("gpt-5", True)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"model": "gpt-5", "n": 2}')))
+    _, seen = told("-", "--model", "chat", "--stream")
+    assert (seen["request"]["model"], seen["request"]["stream"]) == ("chat", True)
+    file.write_text("{")
+    code, seen = told(str(file))
+    assert (code, seen["refusal"]["code"]) == (1, "invalid_json")
+    file.write_text('{"model": "chat", "messages": "' + "x" * 200_000 + '"}')
+    _, seen = told(str(file))
+    assert {each["name"]: each["first"] for each in seen["targets"] if each["first"]} == {"big": 0.7, "small": 0.3}
+
+
+@pytest.mark.parametrize(("operation", "path"), [("embeddings", "/v1/embeddings"), ("responses", "/v1/responses")])
+def test_other_operations_are_named_or_written_as_their_path(told: Any, operation: str, path: str) -> None:
+    for spelled in (operation, path):
+        code, seen = told("--model", "chat", "--operation", spelled)
+        assert (code, seen["request"]["path"], seen["request"]["operation"]) == (0, path, operation)
+
+
+def test_what_the_sidecar_answers_itself_is_no_refusal(told: Any) -> None:
+    code, seen = told("--operation", "models")
+    assert (code, seen["refusal"]) == (0, None)
+    assert {each["id"] for each in seen["answer"]["data"]} == {"chat", "gpt-*", "asleep", "shut"}
+    assert told("--operation", "model", "--model", "nope")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--operation", "chatt"], "--operation must be one of chat, "),
+        (["nowhere.json"], "cannot read nowhere.json"),
+        (["all.yaml", "--model", "x"], "all.yaml is not JSON"),
+        (["list.json", "--model", "x"], "list.json is no JSON object"),
+        (["--namespace", "elsewhere", "--model", "x"], "nothing is in namespace elsewhere"),
+    ],
+)
+def test_wrong_use_is_a_sentence_and_ends_with_2(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "list.json").write_text("[]")
+    assert run(folder / "all.yaml", *words) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_without_a_pool_there_is_nothing_to_explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "none.yaml").write_text("")
+    assert run(tmp_path, "--model", "chat") == 2
+    assert "there is no ModelPool in namespace default" in capsys.readouterr().err
+
+
+def test_a_header_has_a_name_and_a_value(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(folder, "--header", "nothing")
+    assert ended.value.code == 2
+    assert "must be NAME=VALUE, not 'nothing'" in capsys.readouterr().err
+
+
+def test_the_text_fits_a_terminal_and_has_colours_only_in_one(
+    folder: Path, told: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "--model", "chat") == 0
+    plain = capsys.readouterr().out
+    assert "\x1b" not in plain
+    assert max(map(len, plain.splitlines())) <= 96
+    assert "problems of these manifests (modelpool check)" in plain
+    seen = told("--model", "chat")[1]
+    for env, coloured in (({"TERM": "xterm"}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+        screen = Screen()
+        explained.show(seen, screen, env)
+        assert ("\x1b[1m" in screen.getvalue()) is coloured
+
+
+def test_the_page_shows_what_the_quickstart_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["explain", "-f", str(ROOT / "examples/quickstart"), "--model", "chat"], {}, "modelpool") == 0
+    lines = capsys.readouterr().out.splitlines()
+    page = (ROOT / "docs/cli.md").read_text()
+    shown = page.partition("--model chat\n")[2].partition("...\n```")[0].splitlines()
+    assert [line for line in shown if not line.startswith("pool ")] == [
+        line for line in lines[: len(shown)] if not line.startswith("pool ")
+    ]
