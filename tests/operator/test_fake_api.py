@@ -347,6 +347,9 @@ async def test_lost_duplicate_and_held_events_are_what_they_say(api: FakeApi, ht
         assert watched.seen == [("ADDED", "twice"), ("ADDED", "twice")]
         api.release_events("providers")
         await api.wait_for(lambda: watched.seen[2:] == [("ADDED", "late")])
+        api.repeat_events(copies=3)
+        api.put(provider("late", spec={"dialect": "Ollama"}))
+        await api.wait_for(lambda: watched.seen[3:] == [("MODIFIED", "late")] * 3)
 
 
 async def test_answers_are_throttled_failed_cut_and_lost(api: FakeApi, http: aiohttp.ClientSession) -> None:

@@ -119,6 +119,10 @@ class FakeApi(Store):
         """Every watch gets the next change so often."""
         self.copies_of_next = copies
 
+    def repeat_events(self, copies: int = 2) -> None:
+        """Every watch gets every change so often, from now on."""
+        self.copies_of_each = copies
+
     def lose_next_event(self) -> None:
         """No watch ever hears of the next change."""
         self.copies_of_next = 0
@@ -159,6 +163,7 @@ class FakeApi(Store):
         return [door.lose_answers(method, path, times) for door in self.doors.values()]
 
     def mend(self) -> None:
+        self.copies_of_each = 1
         for door in self.doors.values():
             door.mend()
 
@@ -191,6 +196,7 @@ class FakeApi(Store):
             path=request.path,
             query=dict(request.query),
             user_agent=agent,
+            accept=request.headers.get("Accept", ""),
             manager=request.query.get("fieldManager", agent.partition("/")[0]),
             body=_decoded(raw),
             holders=self._holders(),

@@ -36,6 +36,7 @@ class Asked:
     path: str
     query: Mapping[str, str]
     user_agent: str
+    accept: str
     manager: str
     body: Any
     holders: Mapping[str, str]

@@ -88,7 +88,8 @@ class Store:
         self.version = 100
         self.forgotten = self.version
         self.changed = Signal()
-        self.copies_of_next = 1
+        self.copies_of_next: int | None = None
+        self.copies_of_each = 1
         self.held: dict[str, int] = {}
         self._entries: dict[Ident, Entry] = {}
         self._events: list[Event] = []
@@ -313,8 +314,9 @@ class Store:
         self._tell(resource, entry.item, None, told=told)
 
     def _tell(self, resource: Resource, old: Object | None, new: Object | None, *, told: bool = True) -> None:
-        self._events.append(Event(self.version, resource, old, new, self.copies_of_next if told else 0))
-        self.copies_of_next = 1
+        copies = self.copies_of_each if self.copies_of_next is None else self.copies_of_next
+        self._events.append(Event(self.version, resource, old, new, copies if told else 0))
+        self.copies_of_next = None
         self.changed.fire()
 
 
