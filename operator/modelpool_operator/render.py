@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from modelpool_config import models as contract
 from modelpool_operator import defaults, durations
-from modelpool_operator.api.modelpool import Fallback, Limits, ModelPool, SameTarget, Target
+from modelpool_operator.api.modelpool import Fallback, Limits, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
 from modelpool_operator.api.provider import APIKey, Connections, Fake, Health, Provider, ProviderTimeouts, SecretRef
 from modelpool_operator.checks import urls
 from modelpool_operator.checks.credentials import file_name
@@ -56,6 +56,7 @@ def pool(
     total = spec.timeouts.total if spec.timeouts else None
     return contract.Pool(
         name=resource.metadata.name,
+        requires=_requires(spec, targets),
         models=models,
         strategy=(spec.strategy.type if spec.strategy else None) or defaults.STRATEGY,
         targets=tuple(
@@ -65,6 +66,7 @@ def pool(
                 model=target.model,
                 weight=_either(target.weight, defaults.WEIGHT),
                 priority=_either(target.priority, defaults.PRIORITY),
+                parameters=_parameters(target.parameters),
             )
             for target in targets
         ),
@@ -75,7 +77,18 @@ def pool(
         last_resort=spec.last_resort or defaults.LAST_RESORT,
         pinning=spec.pinning or defaults.PINNING,
         response_model=(spec.response.model if spec.response else None) or defaults.RESPONSE_MODEL,
+        parameters=_parameters(spec.parameters),
     )
+
+
+def _requires(spec: ModelPoolSpec, targets: tuple[Target, ...]) -> tuple[str, ...]:
+    """What a sidecar must be able to do, so that it does not serve the pool by half (B52)."""
+    changed = spec.parameters or any(target.parameters for target in targets)
+    return ("parameters",) if changed else ()
+
+
+def _parameters(spec: tuple[Parameter, ...] | None) -> tuple[contract.Parameter, ...]:
+    return tuple(contract.Parameter(name=one.name, action=one.action, value=one.value) for one in spec or ())
 
 
 def _api_key(spec: APIKey, namespace: str) -> contract.APIKey:

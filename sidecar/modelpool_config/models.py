@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 0
+SCHEMA_MINOR = 1
 SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 # What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
-FEATURES: frozenset[str] = frozenset()
+FEATURES: frozenset[str] = frozenset({"parameters"})
 
 OutcomeName = Literal[
     "Unreachable",
@@ -142,6 +142,14 @@ class Provider(Frozen):
     fake: Fake | None
 
 
+class Parameter(Frozen):
+    """A top-level field of the request that is changed on the way (B40). `value`: JSON; None for Remove only."""
+
+    name: Name
+    action: Literal["Default", "Set", "Max", "Remove"]
+    value: Annotated[str, Field(min_length=1, max_length=4096)] | None
+
+
 class Target(Frozen):
     """One entry of a pool. `model` None = the name that the client asked for. `weight` 0 = drained (B2)."""
 
@@ -150,6 +158,8 @@ class Target(Frozen):
     model: str | None
     weight: Annotated[int, Field(ge=0, le=1_000_000)]
     priority: Annotated[int, Field(ge=0, le=100)]
+    parameters: tuple[Parameter, ...] = ()
+    """They win over the pool's of the same name. Needs the feature `parameters`, as the pool's do."""
 
 
 class Unresolved(Frozen):
@@ -226,6 +236,7 @@ class Pool(Frozen):
     last_resort: Literal["SoonestToRecover", "Refuse"]
     pinning: Literal["Allowed", "Denied"]
     response_model: Literal["Served", "Requested"]
+    parameters: tuple[Parameter, ...] = ()
 
 
 class ClosedPool(Frozen):

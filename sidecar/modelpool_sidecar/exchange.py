@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.attempt import AttemptRun
+from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core import retryafter
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit
@@ -160,7 +161,7 @@ class Exchange:
         services, request, provider = self._services, self._request, step.target.provider
         self._try, self._try_started = step, services.clock.now()
         self._account.target = step.target
-        model = self._account.model(step.target)
+        body = openai.attempt_body(request, self._account.model(step.target), step.target.parameters)
         url = openai.attempt_url(provider.base_url, request)
         self._try_trace = self._trace.attempt(
             step.number, request.operation.method, url, provider.host, provider.port, self._try_started
@@ -171,7 +172,7 @@ class Exchange:
                 method=request.operation.method,
                 url=url,
                 headers=openai.attempt_headers(request, provider, self._keyring.key, propagated),
-                body=openai.attempt_body(request, model),
+                body=body,
                 connect_timeout=provider.timeouts.connect,
             ),
             operation=request.operation,
@@ -182,7 +183,7 @@ class Exchange:
             policy_is_fault=Outcome.CONTENT_POLICY in self._pool.fallback.outcomes,
             requested_model=request.model if self._pool.rewrite_model else None,
             deadline_is_clients=self._hurried,
-            choices=request.choices,
+            choices=parsing.choices(body) if step.target.changes_choices else request.choices,
         )
         self._run = AttemptRun(
             order, lambda: services.upstream.attempt(provider.name, provider.idle_timeout), self, services.clock

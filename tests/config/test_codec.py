@@ -216,7 +216,7 @@ def test_a_field_that_this_version_should_know_and_does_not_is_refused(
     change(raw)
     with pytest.raises(InvalidConfigError) as caught:
         codec.decode(_bytes(raw))
-    assert str(caught.value) == f"{path} is not a field of schema 1.0"
+    assert str(caught.value) == f"{path} is not a field of schema {contract.SCHEMA_VERSION}"
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_refused_config_does_not_repeat_what_it_holds() -> None:
 
 def test_a_pool_that_requires_what_is_not_there_is_closed_alone() -> None:
     newer = {**POOL, "name": "new", "models": ["new"], "requires": ["hedging", "cache"], "hedging": {"percent": 5}}
-    config = codec.decode(_bytes(_raw(schemaVersion="1.1", pools=[POOL, newer])), features=frozenset({"cache"}))
+    config = codec.decode(_bytes(_raw(schemaVersion="1.99", pools=[POOL, newer])), features=frozenset({"cache"}))
     assert [pool.name for pool in config.pools] == ["chat"]
     shut = next(pool for pool in config.closed if pool.name == "new")
     assert (shut.code, shut.models) == ("sidecar_too_old", ("new",))
@@ -266,14 +266,14 @@ def test_a_pool_that_requires_what_is_not_there_is_closed_alone() -> None:
 
 def test_a_pool_that_is_not_understood_is_not_even_parsed() -> None:
     newer = {"name": "new", "models": ["new"], "requires": ["shape"], "targets": [{"kind": "unheard of"}, 7]}
-    config = codec.decode(_bytes(_raw(schemaVersion="1.1", pools=[POOL, newer])))
+    config = codec.decode(_bytes(_raw(schemaVersion="1.99", pools=[POOL, newer])))
     assert [(pool.name, pool.code) for pool in config.closed] == [("bad", "invalid_pool"), ("new", "sidecar_too_old")]
 
 
 def test_a_pool_whose_provider_requires_too_much_is_closed_with_it() -> None:
     newer = {**PROVIDER, "name": "new", "dialect": "Gemini", "requires": ["gemini"]}
     other = {**POOL, "name": "other", "models": ["other"], "targets": [{**POOL["targets"][0], "provider": "new"}]}
-    config = codec.decode(_bytes(_raw(schemaVersion="1.1", providers=[PROVIDER, newer], pools=[POOL, other])))
+    config = codec.decode(_bytes(_raw(schemaVersion="1.99", providers=[PROVIDER, newer], pools=[POOL, other])))
     assert [provider.name for provider in config.providers] == ["openai"]
     assert [pool.name for pool in config.pools] == ["chat"]
     assert "it lacks gemini;" in next(pool for pool in config.closed if pool.name == "other").message

@@ -52,9 +52,11 @@ FIELDS = {
         "fake.script": "requests for status error firstToken tokensPerSecond tokens fault",
     },
     "ModelPool": {
-        "": "models targets strategy fallback limits timeouts lastResort pinning response",
+        "": "models targets strategy fallback limits parameters timeouts lastResort pinning response",
         "models": "name",
-        "targets": "name providerRef model weight priority",
+        "targets": "name providerRef model weight priority parameters",
+        "targets.parameters": "name action value",
+        "parameters": "name action value",
         "targets.providerRef": "name",
         "strategy": "type",
         "fallback": "outcomes statuses maxAttempts sameTarget retryBudget",

@@ -33,7 +33,7 @@ def test_the_smallest_thing_that_works_is_filled_with_every_default() -> None:
     file = "openai-api-key-3a17fa7308"
     assert result.namespaces["default"].credentials == {file: "sk-1"}
     assert _config(result) == contract.Config(
-        schema_version="1.0",
+        schema_version=contract.SCHEMA_VERSION,
         namespace="default",
         providers=(
             contract.Provider(
@@ -174,8 +174,8 @@ def test_what_is_written_wins_over_every_default() -> None:
         "models": ("gpt-*", "x"),
         "strategy": "Weighted",
         "targets": (
-            {"name": "a", "provider": "local", "model": None, "weight": 0, "priority": 3},
-            {"name": "b", "provider": "local", "model": None, "weight": 9, "priority": 0},
+            {"name": "a", "provider": "local", "model": None, "weight": 0, "priority": 3, "parameters": ()},
+            {"name": "b", "provider": "local", "model": None, "weight": 9, "priority": 0, "parameters": ()},
         ),
         "fallback": {
             "outcomes": (),
@@ -192,6 +192,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         "lastResort": "Refuse",
         "pinning": "Denied",
         "responseModel": "Requested",
+        "parameters": (),
     }
     assert result.namespaces["default"].credentials == {"s-k-3de631bf79": "v"}
 
@@ -219,6 +220,20 @@ def test_a_fake_has_its_script_and_no_address() -> None:
         )
     )
     assert _config(_run(provider(dialect="Fake"), pool())).providers[0].fake == contract.Fake()
+
+
+def test_a_sidecar_that_knows_no_parameters_must_not_serve_a_pool_that_has_some() -> None:
+    default = {"name": "temperature", "action": "Default", "value": "0.2"}
+    remove = {"name": "user", "action": "Remove"}
+    here = _config(_run(provider(), pool(parameters=[default, remove]))).pools[0]
+    assert here.requires == ("parameters",)
+    assert here.parameters == (
+        contract.Parameter(name="temperature", action="Default", value="0.2"),
+        contract.Parameter(name="user", action="Remove", value=None),
+    )
+    there = _config(_run(provider(), pool(targets=[_target("a"), {**_target("b"), "parameters": [remove]}]))).pools[0]
+    assert (there.requires, there.targets[1].parameters) == (("parameters",), here.parameters[1:])
+    assert _config(_run(provider(), pool())).pools[0].requires == ()
 
 
 @pytest.mark.parametrize(("targets", "attempts"), [(1, 2), (2, 2), (3, 3), (4, 4), (5, 4)])

@@ -87,12 +87,34 @@ providers = st.builds(
     st.one_of(_spec("OpenAI", baseURL=_urls), _spec("Fake", fake=_fake)),
 )
 
+_parameters = st.lists(
+    st.one_of(
+        st.fixed_dictionaries({"name": st.sampled_from(["user", "n", "top_p"]), "action": st.just("Remove")}),
+        st.fixed_dictionaries(
+            {
+                "name": st.sampled_from(["max_tokens", "temperature", "n", "user"]),
+                "action": st.sampled_from(["Default", "Set", "Max"]),
+                "value": st.sampled_from(["0.2", " -1e3\n", "9" * 400, "1e999"]),
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                "name": st.just("reasoning_effort"),
+                "action": st.sampled_from(["Default", "Set"]),
+                "value": st.sampled_from(['"low"', '{"a": ["\\ud83d"]}', "null"]),
+            }
+        ),
+    ),
+    max_size=3,
+    unique_by=lambda parameter: parameter["name"],
+)
 _target = st.fixed_dictionaries(
     {"name": _names, "providerRef": st.sampled_from(PROVIDERS).map(lambda name: {"name": name})},
     optional={
         "model": st.sampled_from(["gpt-4o", "llama"]),
         "weight": st.integers(0, 100),
         "priority": st.integers(0, 3),
+        "parameters": _parameters,
     },
 )
 _limit = st.fixed_dictionaries(
@@ -128,6 +150,7 @@ pools = st.builds(
                 requests=st.lists(_limit, max_size=3, unique_by=lambda limit: limit["name"]),
                 concurrency=st.fixed_dictionaries({"max": st.integers(1, 100)}),
             ),
+            "parameters": _parameters,
             "timeouts": _part(total=_time(1)),
             "lastResort": st.sampled_from(["SoonestToRecover", "Refuse"]),
             "pinning": st.sampled_from(["Allowed", "Denied"]),

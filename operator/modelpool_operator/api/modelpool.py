@@ -11,10 +11,12 @@ from modelpool_operator.api.types import (
     AtMost,
     Between,
     EntryName,
+    FieldName,
     ModelName,
     ObjectName,
     Spec,
     Status,
+    Text,
     Within,
 )
 
@@ -38,6 +40,26 @@ class ProviderRef(Spec):
     name: ObjectName = Field(description="The Provider's name.")
 
 
+class Parameter(Spec):
+    """A field of the request that is changed on the way to a Provider."""
+
+    example: ClassVar[str] = '{name: temperature, action: Default, value: "0.2"}'
+
+    name: FieldName = Field(
+        description='A top-level field of the request, as the API spells it; never model or stream. In quotes: "n".'
+    )
+    action: Literal["Default", "Set", "Max", "Remove"] = Field(
+        description="Default adds it where the request has none. Set adds it, or puts it in place of the client's. Max "
+        "lowers a number to it and replaces what is no number; a limit on output tokens is added where the request has "
+        "none. Remove takes it out."
+    )
+    value: Annotated[str, Text(most=4096)] | None = Field(
+        default=None,
+        description='JSON in a string: "0.2", "true", "[1]", or \'"low"\' for a string. Max takes a number, Remove '
+        "nothing. Default: none; required but for Remove.",
+    )
+
+
 class Target(Spec):
     """One entry of the pool: a Provider, the model there, and its share."""
 
@@ -55,6 +77,11 @@ class Target(Spec):
     )
     priority: Annotated[int, Between(0, 100)] | None = Field(
         default=None, description="Lower comes first; higher ones serve when no lower one is available. Default: 0."
+    )
+    parameters: Annotated[tuple[Parameter, ...], AnyList(), AtMost(32)] | None = Field(
+        default=None,
+        description="Fields of the request that are changed for this target; they win over the pool's of the same "
+        "name. Default: none of its own.",
     )
 
 
@@ -234,6 +261,11 @@ class ModelPoolSpec(Spec):
         description="What goes on to another attempt, and how often. Default: every transient fault goes on.",
     )
     limits: Limits | None = Field(default=None, description="What the pool admits. Default: no limit.")
+    parameters: Annotated[tuple[Parameter, ...], AnyList(), AtMost(32)] | None = Field(
+        default=None,
+        description="Fields of the request that are changed on the way to every target. Default: none; what the client "
+        "sent is sent on.",
+    )
     timeouts: PoolTimeouts | None = Field(default=None, description="Deadlines of one request. Default: total 10m.")
     last_resort: Literal["SoonestToRecover", "Refuse"] | None = Field(
         default=None,

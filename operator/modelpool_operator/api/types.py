@@ -244,6 +244,7 @@ EntryName = Annotated[
     str,
     Text("a name (letters, digits, - _ .)", r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?\Z"),
 ]
+FieldName = Annotated[str, Text("a field's name (letters, digits, _ - .)", r"^[A-Za-z_][-._A-Za-z0-9]*\Z")]
 HeaderName = Annotated[
     str, Text("a header name (letters, digits and !#$%&'*+-.^_`|~)", r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z", quiet=True)
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from modelpool_operator import durations
 from modelpool_operator.api.modelpool import ModelPool, ModelPoolSpec
 from modelpool_operator.api.types import shown
+from modelpool_operator.checks import parameters
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Problem
 
@@ -65,10 +66,16 @@ def retries_beyond_the_attempts(spec: ModelPoolSpec) -> Iterator[Finding]:
         yield Finding(("spec", "fallback", "sameTarget", "retries"), text)
 
 
+def parameter_out_of_place(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """What cannot be put into a request, or is not a parameter's to change (B40)."""
+    yield from parameters.judge(spec)
+
+
 CHECKS: tuple[Check, ...] = (
     every_weight_is_zero,
     star_inside_a_name,
     name_stands_twice,
     backoff_above_its_cap,
     retries_beyond_the_attempts,
+    parameter_out_of_place,
 )

@@ -17,6 +17,8 @@ PROVIDER: dict[str, dict[str, Any]] = {
 MODEL_POOL: dict[str, dict[str, Any]] = {
     "spec.models": BY_NAME,
     "spec.targets": BY_NAME,
+    "spec.targets[].parameters": BY_NAME,
+    "spec.parameters": BY_NAME,
     "spec.fallback.outcomes": SET,
     "spec.fallback.statuses": SET,
     "spec.limits.requests": BY_NAME,

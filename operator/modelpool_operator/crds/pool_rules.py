@@ -1,10 +1,30 @@
 """What a ModelPool must be beyond its schema: the rules of `checks.pool`."""
 
-from modelpool_operator.crds.rules import Rule, at_most, matches, present, where
+from modelpool_operator.checks import parameters
+from modelpool_operator.crds.rules import Rule, at_most, literal, matches, present, where
 
 _DIGITS = "['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']"
 _WRITTEN = f"{_DIGITS}[status / 100] + {_DIGITS}[status / 10 % 10] + {_DIGITS}[status % 10]"
 """A number as a string; `string()` of a value that may be long costs more than a rule may."""
+
+_PARAMETER = (
+    Rule(
+        "self.action == 'Remove' || has(self.value)",
+        "must be set where action is not Remove",
+        ".value",
+        "'must be set where action is ' + self.action",
+    ),
+    Rule("self.action != 'Remove' || !has(self.value)", "must not be set where action is Remove", ".value"),
+)
+"""Whether a value is JSON no rule can say."""
+
+_FIELD = (
+    Rule(
+        f"!(self in [{', '.join(literal(name) for name in parameters.ROUTED)}])",
+        "must not be a field which belongs to routing",
+        says="'must not be ' + self + ', which belongs to routing'",
+    ),
+)
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "spec.models[].name": (Rule(f"!{matches('self', '[*].')}", "must have * only at its end"),),
@@ -20,6 +40,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "must name one model; * stands only in models. Leave model out to send the name that was asked for",
         ),
     ),
+    "spec.parameters[]": _PARAMETER,
+    "spec.parameters[].name": _FIELD,
+    "spec.targets[].parameters[]": _PARAMETER,
+    "spec.targets[].parameters[].name": _FIELD,
     "spec.fallback": (
         Rule(
             where(present("maxAttempts", "sameTarget.retries"), "self.sameTarget.retries < self.maxAttempts"),

@@ -10,17 +10,19 @@ skipped without recursion. It may rely on the text being JSON; where it is not, 
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 # Possessive (`*+`), and in a nested value the closing quote may be missing: a string that does not end is looked at
-# once, not once for each quote in it.
+# once, not once for each quote in it. `_NESTED` runs to the next bracket that matters: whole arrays and objects without
+# another one inside are passed over in one go, so that no byte is looked at more than twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\[\]{}\":]+")
 _SPACE = re.compile(rb"[ \t\n\r]*")
-_NESTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
+_FLAT = rb'[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
+_NESTED = re.compile(rb"(?:%b|[\[{](?:%b)*+[\]}])*+([\[\]{}])" % (_FLAT, _FLAT), re.DOTALL)
 _COLON = re.compile(rb"[ \t\n\r]*:[ \t\n\r]*")
 
 _BOM = b"\xef\xbb\xbf"
@@ -31,11 +33,12 @@ class NotJsonError(ValueError):
 
 
 class Member(NamedTuple):
-    """One top-level member: its decoded key, and where its value starts and ends."""
+    """One top-level member: its decoded key, where its value starts and ends, and where the key itself begins."""
 
     key: str
     start: int
     end: int
+    begin: int
 
 
 def decode(text: bytes) -> Any:
@@ -87,7 +90,7 @@ def members(text: bytes | bytearray, start: int = 0) -> Iterator[Member]:
         if key is None or colon is None:
             raise NotJsonError(f"a key was expected at byte {at}")
         end = _value_end(text, colon.end())
-        yield Member(_key(key[0]), colon.end(), end)
+        yield Member(_key(key[0]), colon.end(), end, key.start())
         at = _space(text, end)
         if text[at : at + 1] == b"}":
             return
@@ -126,6 +129,30 @@ def splice(text: bytes, start: int, end: int, new: bytes) -> bytes:
     return b"%b%b%b" % (text[:start], new, text[end:])
 
 
+def rewrite(
+    text: bytes, found: Sequence[Member], changed: Mapping[int, bytes | None], added: Sequence[bytes] = ()
+) -> bytes:
+    """The object `text`, whose members are `found`, with other values at some places and more members at its start.
+
+    `changed`: by the number of the member its new value, None = the member goes, together with one comma. `added`:
+    whole members, `"key":value`. Every other byte stays, in order; the same object comes back where nothing changes.
+    """
+    if not changed and not added:
+        return text
+    first = found[0].begin if found else text.index(b"{") + 1
+    kept = [place for place in range(len(found)) if changed.get(place, b"") is not None]
+    parts = [text[:first], b",".join(added), b"," if added and kept else b""]
+    for number, place in enumerate(kept):
+        member, new = found[place], changed.get(place)
+        if number:
+            parts.append(text[found[place - 1].end : member.begin])
+        parts.append(text[member.begin : member.end if new is None else member.start])
+        if new is not None:
+            parts.append(new)
+    parts.append(text[found[-1].end if found else first :])
+    return b"".join(parts)
+
+
 def _space(text: bytes | bytearray, at: int) -> int:
     matched = _SPACE.match(text, at)
     assert matched is not None  # it matches the empty string too
@@ -148,13 +175,10 @@ def _value_end(text: bytes | bytearray, at: int) -> int:
         if value is None:
             raise NotJsonError(f"a value was expected at byte {at}")
         return value.end()
-    depth = 0
-    for token in _NESTED.finditer(text, at):
-        mark = token[0]
-        if mark in (b"{", b"["):
-            depth += 1
-        elif mark in (b"}", b"]"):
-            depth -= 1
-            if depth == 0:
-                return token.end()
+    depth, token = 1, _NESTED.match(text, at + 1)
+    while token is not None:
+        depth += 1 if token[1] in (b"{", b"[") else -1
+        if depth == 0:
+            return token.end()
+        token = _NESTED.match(text, token.end())
     raise NotJsonError(f"the value at byte {at} does not end")

@@ -132,6 +132,11 @@ def _asked(said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
     )
 
 
+def choices(body: bytes) -> int:
+    """How many answers a body asks for that was changed on its way."""
+    return _choices(jsonspan.decode(body))
+
+
 def _choices(document: dict[str, Any]) -> int:
     """`n` for each prompt; a list of numbers is one prompt, in tokens. What is odd counts as one."""
     n, prompts = document.get("n"), document.get("prompt")

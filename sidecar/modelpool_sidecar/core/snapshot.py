@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 from modelpool_config import codec
 from modelpool_config import models as contract
+from modelpool_sidecar.core import parameters
 from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.core.parameters import Parameters
 
 TargetKey = tuple[str, str, str, str]
 """Identity of a target's health (B48): provider, base URL, model, credential digest: a new key is a new identity."""
@@ -83,7 +85,11 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One entry of a pool. `model` None = the name the client asked for."""
+    """One entry of a pool. `model` None = the name the client asked for.
+
+    `parameters`: the pool's and its own, merged and in order. `changes_choices`: they may change how many answers are
+    asked for.
+    """
 
     name: str
     provider: Provider
@@ -91,6 +97,8 @@ class Target:
     weight: int
     priority: int
     key: TargetKey
+    parameters: Parameters = ()
+    changes_choices: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +309,16 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
 def _pool(
     raw: contract.Pool, providers: Mapping[str, Provider], digest: str, credential_digest: Callable[[str], str]
 ) -> Pool:
-    targets = {target.name: _target(target, providers[target.provider], credential_digest) for target in raw.targets}
+    shared = _parameters(raw, raw.parameters)
+    targets = {
+        target.name: _target(
+            target,
+            providers[target.provider],
+            credential_digest,
+            parameters.merged(shared, _parameters(raw, target.parameters)),
+        )
+        for target in raw.targets
+    }
     priorities = sorted({target.priority for target in targets.values()})
     fallback, same = raw.fallback, raw.fallback.same_target
     return Pool(
@@ -343,7 +360,16 @@ def _pool(
     )
 
 
-def _target(raw: contract.Target, provider: Provider, credential_digest: Callable[[str], str]) -> Target:
+def _parameters(pool: contract.Pool, raw: tuple[contract.Parameter, ...]) -> Parameters:
+    try:
+        return tuple(parameters.compiled(one.name, one.action, one.value) for one in raw)
+    except parameters.UnusableValueError as exc:
+        raise CannotCompileError(f"pool {pool.name}: {exc}") from exc
+
+
+def _target(
+    raw: contract.Target, provider: Provider, credential_digest: Callable[[str], str], changes: Parameters
+) -> Target:
     credentials = "+".join(credential_digest(secret.credential) for secret in provider.secrets)
     return Target(
         name=raw.name,
@@ -352,4 +378,6 @@ def _target(raw: contract.Target, provider: Provider, credential_digest: Callabl
         weight=raw.weight,
         priority=raw.priority,
         key=(provider.name, provider.base_url, raw.model or "", credentials),
+        parameters=changes,
+        changes_choices=parameters.change_choices(changes),
     )

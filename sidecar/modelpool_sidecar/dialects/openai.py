@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import orjson
 
-from modelpool_sidecar.core import jsonspan
+from modelpool_sidecar.core import jsonspan, parameters
+from modelpool_sidecar.core.parameters import Parameters
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.dialects.openai_answer import NO_ANSWER, Answer, judge, rewrite_model
 from modelpool_sidecar.dialects.openai_errors import error_event, read_error, refusal_body
@@ -44,23 +45,31 @@ def attempt_url(base_url: str, request: Request) -> str:
     return f"{base_url}{path}?{request.query}" if request.query else base_url + path
 
 
-def attempt_body(request: Request, model: str) -> bytes:
+def attempt_body(request: Request, model: str, changes: Parameters = ()) -> bytes:
     """The request's body with `model` as its model, no other byte changed; the same bytes where it says so already.
 
-    Where `x-modelpool-model` named the model and the body has none, it is put first into the object.
+    Where `x-modelpool-model` named the model and the body has none, it is put first into the object. `changes`: what
+    pool and target change besides (B40); a request without a body has nothing to change.
     """
     body = request.body
+    if changes and body:
+        return parameters.apply(body, request.operation.name, changes, None if _says(request, model) else model)
     if request.model_span is None:
         if request.model is None:
             return body
         brace = body.index(b"{") + 1
         comma = b"" if body[brace:].lstrip(b" \t\r\n").startswith(b"}") else b","
         return b'%b"model":%b%b%b' % (body[:brace], jsonspan.quote(model), comma, body[brace:])
+    return body if _says(request, model) else jsonspan.splice(body, *request.model_span, jsonspan.quote(model))
+
+
+def _says(request: Request, model: str) -> bool:
+    """Whether the body names this model already, in whatever spelling."""
+    if request.model_span is None:
+        return False
     start, end = request.model_span
-    old, new = body[start:end], jsonspan.quote(model)
-    if old == new or (b"\\" in old and json.loads(old) == model):
-        return body
-    return jsonspan.splice(body, start, end, new)
+    old = request.body[start:end]
+    return old == jsonspan.quote(model) or (b"\\" in old and bool(json.loads(old) == model))
 
 
 def models_body(names: Sequence[str]) -> bytes:

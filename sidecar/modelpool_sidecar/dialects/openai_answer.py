@@ -92,7 +92,7 @@ def model_spans(body: bytes) -> list[tuple[int, int]]:
     """Where the string literals of its top-level model stand; the walk ends early where no other can follow."""
     spans: list[tuple[int, int]] = []
     try:
-        for key, start, end in jsonspan.members(body):
+        for key, start, end, _ in jsonspan.members(body):
             if key == "model":
                 if body.startswith(b'"', start):
                     spans.append((start, end))

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from builders import a_pool, a_target
 from modelpool_sidecar.fake.raw import RawAnswer
 from running import Running, running
 from virtual import DONE
@@ -76,3 +77,17 @@ async def test_100_odd_bodies_and_answers_cross_the_sockets_changed_in_the_model
             assert await post(session, house, sent) == reply
             head, _, tail = sent.rpartition(b'"chat"')
             assert primary.attempts[-1].body == head + b'"primary-model"' + tail
+
+
+async def test_a_pools_parameters_cross_the_sockets_and_nothing_else_of_the_body_changes() -> None:
+    ceiling = {"name": "max_tokens", "action": "Max", "value": "16"}
+    remove = {"name": "user", "action": "Remove", "value": None}
+    pools = [a_pool(targets=[a_target(parameters=(remove,))], parameters=(ceiling,))]
+    async with running("primary", pools=pools) as house, aiohttp.ClientSession() as session:
+        messages = b'"messages" : [ {"role":"user","content":"\\u00e9","user":1.0e2} ]'
+        await post(session, house, b'{"max_tokens": 99, "user":"u", "model":"chat", ' + messages + b"}")
+        await post(session, house, b'{"model":"chat", ' + messages + b', "max_completion_tokens": 8}')
+        assert [attempt.body for attempt in house.fakes["primary"].attempts] == [
+            b'{"max_tokens": 16, "model":"primary-model", ' + messages + b"}",
+            b'{"model":"primary-model", ' + messages + b', "max_completion_tokens": 8}',
+        ]

@@ -12,7 +12,7 @@ import pytest
 
 from builders import a_config, a_pool, a_provider, a_target, an_api_key
 from modelpool_config import codec
-from modelpool_config.models import Config
+from modelpool_config.models import SCHEMA_VERSION, Config
 from modelpool_sidecar.app import Sidecar
 from modelpool_sidecar.following import Follower
 from modelpool_sidecar.reload import Mount
@@ -84,7 +84,10 @@ CANNOT_BE_USED: dict[str, tuple[Callable[[Config], bytes], str]] = {
     "half a gzip": (lambda config: gzip.compress(codec.encode(config))[:-9], "the gzipped config is cut short"),
     "another major version": (lambda config: written(config, schemaVersion="2.0"), "schemaVersion 2.0 is not readable"),
     "no version": (lambda config: written(config, schemaVersion=None), "schemaVersion must be like 1.0"),
-    "a field of nobody's": (lambda config: written(config, surprise=1), "surprise is not a field of schema 1.0"),
+    "a field of nobody's": (
+        lambda config: written(config, surprise=1),
+        f"surprise is not a field of schema {SCHEMA_VERSION}",
+    ),
     "no providers": (lambda config: written(config, providers=[]), "pool chat, target primary: no provider 'primary'"),
     "one name twice": (
         lambda config: codec.encode(a_config([a_pool("a", models=["m"]), a_pool("b", models=["m"])])),

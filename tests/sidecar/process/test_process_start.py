@@ -10,6 +10,7 @@ import pytest
 
 import modelpool_sidecar
 from builders import a_config, a_provider
+from modelpool_config.models import SCHEMA_VERSION
 from modelpool_sidecar.fake import FakeProvider
 from process_support import Process, Volume, eventually, fetch, listening, ready, started
 
@@ -33,7 +34,7 @@ async def test_without_a_config_it_is_live_and_not_ready_until_one_appears(volum
         refused = await process.ask()
         assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "not_ready", "1")
         digest = (await process.get("/-/digest")).json
-        assert (digest["config"], digest["pools"], digest["schemaVersion"]) == (None, {}, "1.0")
+        assert (digest["config"], digest["pools"], digest["schemaVersion"]) == (None, {}, SCHEMA_VERSION)
         volume.put(a_config(providers=[a_provider(base_url=provider.base_url)]))
         await eventually(process.is_ready)
         assert await stances(process) == (200, 200)

@@ -9,7 +9,7 @@ from builders import a_config, a_pool, a_provider, a_snapshot, a_target, an_api_
 from modelpool_config.models import ClosedPool
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.snapshot import Snapshot, compile_config
-from virtual import Bench, MemoryCredentials, a_completion
+from virtual import SSE, Bench, MemoryCredentials, a_completion
 
 
 def two(**changes: Any) -> Snapshot:
@@ -49,6 +49,39 @@ def test_the_request_goes_on_with_the_targets_model_and_nothing_else_changed() -
     assert request is not None
     assert request.body == b'{"odd":[1.0e2,"\\u00e9"], "model": "primary-model","messages":[]}'
     assert request.url == "http://primary.internal/v1/chat/completions"
+
+
+def test_each_target_gets_the_body_with_its_own_parameters_and_not_what_the_one_before_got() -> None:
+    effort = {"name": "effort", "action": "Set", "value": '"low"'}
+    user = {"name": "user", "action": "Remove", "value": None}
+    targets = [a_target(parameters=(effort,)), a_target("backup", priority=1)]
+    bench = Bench(a_snapshot([a_pool(targets=targets, parameters=(user,))]))
+    client = bench.ask(b'{"model":"chat","user":"u","messages":[]}')
+    first = bench.upstream.last.request
+    assert first is not None
+    assert first.body == b'{"effort":"low","model":"primary-model","messages":[]}'
+    bench.upstream.last.answer(b"{}", status=503)
+    second = bench.upstream.last.request
+    assert second is not None
+    assert second.body == b'{"model":"backup-model","messages":[]}'
+    bench.upstream.last.answer(a_completion())
+    assert client.status == 200
+
+
+def test_a_stream_whose_pool_asks_for_two_answers_is_read_to_the_end_of_both() -> None:
+    two_answers = {"name": "n", "action": "Set", "value": "2"}
+    bench = Bench(a_snapshot([a_pool(targets=[a_target(parameters=(two_answers,))])]))
+    client = bench.ask(b'{"model":"chat","stream":true,"messages":[]}')
+    run = bench.upstream.last
+    run.head(headers=SSE)
+    for index in (0, 1):
+        delta, done = {"index": index, "delta": {"content": "x"}}, {"index": index, "finish_reason": "stop"}
+        run.data(b"".join(b"data: " + orjson.dumps({"choices": [each]}) + b"\n\n" for each in (delta, done)))
+        bench.clock.advance(1.9)
+        assert client.end is None
+    bench.clock.advance(0.2)
+    assert client.end == "finished"
+    assert client.body.count(b'"content":"x"') == 2
 
 
 def test_the_served_model_is_told_unless_the_pool_hides_it() -> None:
