@@ -116,6 +116,12 @@ def _ask(options: Namespace, _env: Mapping[str, str]) -> int:
     return asking.ask(_address(options), options.model, options.count, options.rate)
 
 
+def _top(options: Namespace, env: Mapping[str, str]) -> int:
+    from modelpool_cli import top  # noqa: PLC0415 - see above
+
+    return top.top(_address(options).admin, env, once=options.once, as_json=options.output == "json")
+
+
 def _break(options: Namespace, _env: Mapping[str, str]) -> int:
     from modelpool_cli import faking  # noqa: PLC0415 - see above
 
@@ -140,6 +146,7 @@ _COMMANDS: dict[str, Callable[[Namespace, Mapping[str, str]], int]] = {
     "inject": _inject,
     "try": _try,
     "ask": _ask,
+    "top": _top,
     "break": _break,
     "mend": _mend,
     "fake-provider": _fake_provider,

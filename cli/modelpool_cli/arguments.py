@@ -19,6 +19,7 @@ LLM traffic on localhost: pools of providers behind one address, without a clust
   OPENAI_API_KEY=... modelpool run          your own key, no manifests needed
   modelpool run -- python app.py            your program, its OPENAI_BASE_URL pointed here
   modelpool check -f DIR                    what the operator would say about these manifests
+  modelpool top                             who serves, cools and comes back, live
   modelpool explain -f DIR --model chat     what would happen to a request, and why
   modelpool inject -f deploy.yaml           the same Deployment with the sidecar in its pods
 """
@@ -70,6 +71,18 @@ spec.fake.script; the last one stays:
   - {for: 10s, status: 429}
   - {}
 """
+_TOP_VIEW = """\
+Shows once a second what the sidecar that runs here does: who serves (> marks the targets that are asked first), cools
+and why, is probed or ramps up, what is left of the limits, what is in flight, what is closed, and what of the newest
+edit is not in use. q or Ctrl-C ends it; j, k, space and b scroll. The same in a browser: the status page, whose
+address modelpool run prints.
+
+  modelpool top                       what modelpool run started on its usual port
+  modelpool top --port 5000           what runs with --port 5000
+  modelpool top --once                one frame, for a log or a message
+  modelpool top --once -o json        the same as data
+  kubectl port-forward POD 4893       in another terminal: then modelpool top shows the sidecar of that pod
+"""
 _BREAK = "Lets a Fake provider of the running sidecar fail until it is mended. Only Fake providers can be broken."
 
 
@@ -110,6 +123,11 @@ def parser() -> argparse.ArgumentParser:
     ask.add_argument("--count", type=_count, default=60, metavar="N", help="requests (default %(default)s)")
     ask.add_argument("--rate", type=_rate, default=5.0, metavar="R", help="requests a second (default %(default)g)")
     _add_address(ask)
+
+    view = _add(commands, "top", "watch who serves, cools and comes back", _TOP_VIEW)
+    view.add_argument("--once", action="store_true", help="print one frame and end")
+    _add_address(view)
+    _add_json(view)
 
     broken = _add(commands, "break", "let a Fake provider fail", _BREAK)
     broken.add_argument("name", metavar="NAME", help="the Provider's name")

@@ -87,9 +87,9 @@ class Reply:
         return str(message) if message else f"HTTP {self.status}"
 
 
-def get(url: str) -> Reply:
+def get(url: str, timeout: float = TIMEOUT_SECONDS) -> Reply:
     """GET."""
-    return _whole("GET", url, None, TIMEOUT_SECONDS)
+    return _whole("GET", url, None, timeout)
 
 
 def post(url: str, body: object = None, timeout: float = TIMEOUT_SECONDS) -> Reply:
