@@ -51,9 +51,9 @@ async def test_everything_heals_after(api: FakeApi, tmp_path: Path, fault: Fault
         await api.wait_for(lambda: all(map(api.watches, WATCHED)))
         await done(fault.begin(api))
         began = len(api.journal)
-        edit(api, 2)
-        await asyncio.sleep(fault.seconds)  # it lasts so long
         edit(api, 3)
+        await asyncio.sleep(fault.seconds)  # it lasts so long
+        edit(api, 4)
         asked = len(api.journal) - began
         await done(fault.end(api))
         await healed(api, fault.within)

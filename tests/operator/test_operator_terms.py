@@ -111,6 +111,21 @@ async def test_a_leader_alone_recovers_after_a_long(api: FakeApi, tmp_path: Path
         assert trespasses(api) == []
 
 
+async def test_nothing_is_written_when_the_hold_is_over_though_the_term_has_not_ended_yet(
+    api: FakeApi, tmp_path: Path
+) -> None:
+    async with operating(api, tmp_path):
+        await healed(api)
+        api.slow(5.0, "leases")  # longer than an attempt to renew may take
+        for weight in range(2, 70):
+            api.put(pool("chat", "plain", weight=weight))
+            await asyncio.sleep(0.2)  # people go on editing
+        renewed = max(asked.at for asked in api.asked(path="leases") if asked.writes and asked.status in (200, 201))
+        late = [asked.at - renewed for asked in api.writes() if asked.at > renewed]
+        assert late
+        assert max(late) < HOLD_SECONDS + 0.5
+
+
 async def test_a_mark_in_the_very_moment_of_the_end_keeps_nobody_from_ending() -> None:
     looked = asyncio.Event()
 
