@@ -133,6 +133,8 @@ def _missing(environ: Mapping[str, str]) -> list[str]:
 
 
 def _build_all(names: list[str], keys: Mapping[str, str], cache: Path, say: Say) -> None:
+    for left in cache.glob(".building-*"):  # by a build that was killed
+        shutil.rmtree(left, ignore_errors=True)
     base = image_buildah.base(cache, say)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as temporary:
         place = Path(temporary)
