@@ -8,7 +8,6 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -49,7 +48,7 @@ def top(admin: str, env: Mapping[str, str], *, once: bool, as_json: bool) -> int
     if as_json:
         print(json.dumps(state, indent=2))
     elif once:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNCUT
+        width = _size()[0] if sys.stdout.isatty() else _UNCUT
         for line in frame(state):
             print(draw(line, width, coloured=_coloured(env)))
     else:
@@ -68,6 +67,12 @@ def look(admin: str) -> dict[str, Any]:
 
 def _coloured(env: Mapping[str, str]) -> bool:
     return sys.stdout.isatty() and not env.get("NO_COLOR") and env.get("TERM") != "dumb"
+
+
+def _size() -> tuple[int, int]:
+    """Columns and lines of the terminal itself: COLUMNS and LINES do not follow a window. 80 by 24 if it has none."""
+    size = os.get_terminal_size(sys.stdout.fileno())
+    return size.columns or 80, size.lines or 24
 
 
 class _Live:
@@ -89,8 +94,8 @@ class _Live:
     def _show(self) -> int:
         due, drawn = time.monotonic() + EVERY_SECONDS, None
         while True:
-            size = shutil.get_terminal_size()
-            picture = self._picture(size.columns, size.lines)
+            width, height = _size()
+            picture = self._picture(width, height)
             if picture != drawn:
                 sys.stdout.write(picture)
                 sys.stdout.flush()
@@ -98,7 +103,7 @@ class _Live:
             for key in _keys(min(_LOOK_SECONDS, max(0.0, due - time.monotonic()))):
                 if key in _QUIT:
                     return OK
-                self._scroll(key, size.lines)
+                self._scroll(key, height)
             if time.monotonic() >= due:
                 self._look()
                 due = time.monotonic() + EVERY_SECONDS
