@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from modelpool_operator.api.modelpool import ModelPool
+from modelpool_operator.api.modelpool import ModelPool, Target
 from modelpool_operator.api.provider import Provider
 from modelpool_operator.api.types import plain
+from modelpool_operator.checks.names import claimed
 from modelpool_operator.desired import Form, Verdict
 from modelpool_operator.problems import Problem
 
@@ -88,6 +89,9 @@ def pool_status(
     asked = dict.fromkeys(each.provider_ref.name for each in targets if each.name not in left_out)
     missing = _missing_of_pool(verdict, {name: named[name][0] for name in asked if name in named})
     accepted, resolved = _accepted(verdict), _resolved(verdict, missing)
+    if resource is not None and accepted.status == "True":
+        able = [each for each in targets if each.name not in left_out]
+        accepted = _unpriced(resource, able, {name: each for name, (_, each) in named.items()}) or accepted
     is_published = publication.pools.get(resource.metadata.name if resource else "") == digest
     if verdict.form is Form.NONE:
         programmed = Said("False", accepted.reason, "it was never accepted: its model names answer 503 invalid_pool")
@@ -138,6 +142,25 @@ def _accepted(verdict: Verdict) -> Said:
         return Said("True", "Accepted", "the spec makes sense")
     kept = "; the last accepted form stays in force" if verdict.form is Form.LAST_GOOD else ""
     return Said("False", found[0].reason, _sentence(found) + kept)
+
+
+def _unpriced(pool: ModelPool, targets: Sequence[Target], providers: Mapping[str, Provider | None]) -> Said | None:
+    """Some of its targets have prices and others none: the sum of its costs would look like all of them (B14)."""
+    without = [target for target in targets if not _has_price(target, pool, providers)]
+    if not without or len(without) == len(targets):
+        return None
+    told = ", ".join(f"target {each.name} (Provider {each.provider_ref.name})" for each in without)
+    message = f"the spec makes sense; no price is declared for {told}: what is answered there counts as no cost"
+    return Said("True", "Unpriced", plain(message, _LONGEST))
+
+
+def _has_price(target: Target, pool: ModelPool, providers: Mapping[str, Provider | None]) -> bool:
+    """Of the model that it asks for, or of every name that clients may send on to it; a pattern is none of them."""
+    provider = providers.get(target.provider_ref.name)
+    models = (provider.spec.models if provider is not None else None) or ()
+    priced = {model.name for model in models if model.prices is not None}
+    asked = [target.model] if target.model is not None else [model for _, model in claimed(pool)]
+    return bool(priced) and all(model in priced or model.endswith("*") for model in asked)
 
 
 def _resolved(verdict: Verdict, found: Sequence[tuple[str, str]]) -> Said:

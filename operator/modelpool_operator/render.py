@@ -5,7 +5,16 @@ from typing import TypeVar
 from modelpool_config import models as contract
 from modelpool_operator import defaults, durations
 from modelpool_operator.api.modelpool import Fallback, Limits, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
-from modelpool_operator.api.provider import APIKey, Connections, Fake, Health, Provider, ProviderTimeouts, SecretRef
+from modelpool_operator.api.provider import (
+    APIKey,
+    Connections,
+    Fake,
+    Health,
+    Prices,
+    Provider,
+    ProviderTimeouts,
+    SecretRef,
+)
 from modelpool_operator.checks import urls
 from modelpool_operator.checks.credentials import file_name
 
@@ -42,6 +51,10 @@ def provider(resource: Provider) -> contract.Provider:
         connections=_connections(spec.connections or Connections()),
         trace_propagation=spec.trace_propagation or defaults.trace_propagation(public),
         fake=_fake(spec.fake) if spec.dialect == "Fake" else None,
+        models=tuple(
+            contract.Model(name=model.name, prices=_prices(model.prices) if model.prices else None)
+            for model in spec.models or ()
+        ),
     )
 
 
@@ -105,6 +118,14 @@ def _api_key(spec: APIKey, namespace: str) -> contract.APIKey:
 def _source(ref: SecretRef) -> str:
     """How people know a credential."""
     return f"Secret {ref.name}, key {ref.key}"
+
+
+def _prices(spec: Prices) -> contract.Prices:
+    return contract.Prices(
+        input_per_million=spec.input_per_million,
+        cached_input_per_million=spec.cached_input_per_million or spec.input_per_million,
+        output_per_million=spec.output_per_million,
+    )
 
 
 def _timeouts(spec: ProviderTimeouts) -> contract.ProviderTimeouts:

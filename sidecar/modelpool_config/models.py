@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 1
+SCHEMA_MINOR = 2
 SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 # What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
@@ -122,6 +122,24 @@ class Fake(Frozen):
     script: tuple[FakeStep, ...] = ()
 
 
+Price = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$")]
+
+
+class Prices(Frozen):
+    """US dollars per million tokens, in decimal. `output_per_million` None: not declared."""
+
+    input_per_million: Price
+    cached_input_per_million: Price
+    output_per_million: Price | None
+
+
+class Model(Frozen):
+    """What is known of a model at this provider. `prices` None: nobody knows what it costs."""
+
+    name: Name
+    prices: Prices | None = None
+
+
 class Provider(Frozen):
     """An LLM API: where it is, how it is authenticated, and how patient we are."""
 
@@ -140,6 +158,7 @@ class Provider(Frozen):
     connections: Connections
     trace_propagation: Literal["None", "TraceContext"]
     fake: Fake | None
+    models: tuple[Model, ...] = ()
 
 
 class Parameter(Frozen):

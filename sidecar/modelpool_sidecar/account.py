@@ -1,7 +1,9 @@
 """What becomes known of one request on its way, and the record that is made of it at its end."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 
+from modelpool_sidecar.core import cost
 from modelpool_sidecar.core.dispatch import Try
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import AttemptRecord, Record
@@ -53,6 +55,13 @@ class Account:
             return target.model
         return (self.request.model if self.request is not None else None) or ""
 
+    def cost(self) -> Decimal | None:
+        """What the answer costs, as far as it is known (B14)."""
+        if self.answer is None or self.target is None or not self.target.provider.prices:
+            return None
+        prices = self.target.provider.prices.get(self.model(self.target))
+        return cost.of(self.answer.usage, prices) if prices is not None else None
+
     def attempt_over(
         self, step: Try, outcome: Outcome, status: int | None, started: float, now: float
     ) -> AttemptRecord:
@@ -101,4 +110,5 @@ class Account:
             client_retry=request.client_retry if request is not None else 0,
             config=self.pool.short_digest if self.pool is not None else "",
             trace_id=trace_id,
+            cost=self.cost(),
         )

@@ -239,7 +239,7 @@ class AttemptRun:
             return
         if self._order.requested_model is not None:
             self._held = bytearray(openai.rewrite_model(body, self._order.requested_model))
-        self._commit(len(self._held))
+        self._commit(len(self._held), answer)
         self._finish(answer)
 
     def _goes_on(self, answer: Answer) -> bool:
@@ -330,11 +330,11 @@ class AttemptRun:
 
     # -- ends
 
-    def _commit(self, length: int | None) -> None:
+    def _commit(self, length: int | None, answer: Answer | None = None) -> None:
         self._committed = True
         self._deadlines.clear_hard()
         assert self.status is not None, "only an answer is committed"
-        self._owner.committed(self.status, self._headers, length)
+        self._owner.committed(self.status, self._headers, length, answer)
         if self._held and self._phase != "over":
             held, self._held = bytes(self._held), bytearray()
             self._owner.body(held)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.attempt import AttemptRun
+from modelpool_sidecar.core import cost, retryafter
 from modelpool_sidecar.core import request as parsing
-from modelpool_sidecar.core import retryafter
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit
 from modelpool_sidecar.core.outcome import Outcome
@@ -216,8 +216,9 @@ class Exchange:
         self._dispatch.observe(failure, self._services.clock.now())
         self._advance()
 
-    def committed(self, status: int, headers: Headers, length: int | None) -> None:
+    def committed(self, status: int, headers: Headers, length: int | None, answer: Answer | None = None) -> None:
         """This attempt's answer is the answer."""
+        self._account.answer = answer
         now = self._services.clock.now()
         self._dispatch.commit(now)
         if self._request.stream:
@@ -299,11 +300,14 @@ class Exchange:
     def _told(self) -> Headers:
         """The headers that say who answered (B41)."""
         target = (("x-modelpool-target", self._try.target.name),) if self._try is not None else ()
+        spent = self._account.cost()
+        priced = () if spent is None else (("x-modelpool-cost", cost.plain(spent)),)
         return (
             ("x-modelpool-pool", self._pool.name),
             *target,
             ("x-modelpool-attempts", str(self._dispatch.attempts)),
             ("x-modelpool-config", self._pool.short_digest),
+            *priced,
         )
 
     def _error_event(self, code: str, message: str) -> bytes | None:

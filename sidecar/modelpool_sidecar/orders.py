@@ -48,8 +48,9 @@ class Fault:
 class Owner(Protocol):
     """Whom a run reports to."""
 
-    def committed(self, status: int, headers: Headers, length: int | None) -> None:
-        """From here on this is the answer. `length`: of the whole body, None where it is not known."""
+    def committed(self, status: int, headers: Headers, length: int | None, answer: Answer | None = None) -> None:
+        """From here on this is the answer. `length`: of the whole body, None where it is not known; `answer`: what it
+        tells, where it is whole already."""
 
     def body(self, data: bytes) -> None:
         """A part of the answer's body."""

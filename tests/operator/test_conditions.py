@@ -181,6 +181,48 @@ def test_a_publication_without_a_time_says_nothing_about_the_config() -> None:
     assert "config" not in _pool_status(ok, Publication({"chat": DIGEST}), {}, NOW, ok)
 
 
+PRICED = {"prices": {"inputPerMillion": "0.15", "outputPerMillion": "0.6"}}
+MINI, CHAT = {"name": "gpt-4o-mini", **PRICED}, {"name": "chat", **PRICED}
+
+
+@pytest.mark.parametrize(
+    ("models", "target", "names", "unpriced"),
+    [
+        ([], {"model": "gpt-4o-mini"}, ["chat"], ["b"]),
+        ([{"name": "gpt-4o-mini"}], {"model": "gpt-4o-mini"}, ["chat"], ["b"]),
+        ([MINI], {"model": "gpt-4o-mini"}, ["chat"], []),
+        ([MINI], {}, ["chat"], ["b"]),
+        ([CHAT], {}, ["chat", "gpt-*"], []),
+        ([CHAT], {}, ["chat", "code"], ["b"]),
+    ],
+)
+def test_a_pool_with_prices_for_some_targets_only_names_the_others(
+    models: list[Raw], target: Raw, names: list[str], unpriced: list[str]
+) -> None:
+    """The target a has a price."""
+    targets = [
+        {"name": "a", "providerRef": {"name": "openai"}, "model": "gpt-4o-mini"},
+        {"name": "b", "providerRef": {"name": "other"}, **target},
+        {"name": "c", "providerRef": {"name": "gone"}},
+    ]
+    made = world(
+        provider(models=[MINI]),
+        provider("other", models=models),
+        pool(targets=targets, models=[{"name": each} for each in names]),
+    )
+    told = made.said("Accepted")
+    assert told[:2] == ("True", "Unpriced" if unpriced else "Accepted")
+    if unpriced:
+        assert told[2] == (
+            "the spec makes sense; no price is declared for target b (Provider other): what is answered there counts "
+            "as no cost"
+        )
+
+
+def test_a_pool_without_any_price_says_nothing_of_prices() -> None:
+    assert world(provider(), pool()).said("Accepted")[1] == "Accepted"
+
+
 def test_several_drained_providers_are_all_named() -> None:
     targets = [{"name": "a", "providerRef": {"name": "openai"}}, {"name": "b", "providerRef": {"name": "other"}}]
     made = world(provider(traffic="Drained"), provider("other", traffic="Drained"), pool(targets=targets))

@@ -59,6 +59,10 @@ POOLS: dict[str, list[Any]] = {
         provider("other"),
         pool(targets=[{"name": each, "providerRef": {"name": each}} for each in ("openai", "other")]),
     ],
+    "with a price elsewhere": [
+        provider("other", models=[{"name": "chat", "prices": {"inputPerMillion": "1"}}]),
+        pool(targets=[{"name": each, "providerRef": {"name": each}} for each in ("openai", "other")]),
+    ],
 }
 BEFORE = {"nothing": None, "all well": world(*PROVIDERS["there"], *POOLS["there"])}
 WRITTEN: dict[str, Publication | None] = {

@@ -122,6 +122,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         },
         connections={"maxOpen": 7, "idleTimeout": "8s"},
         tracePropagation="None",
+        models=[{"name": "a"}, {"name": "b", "prices": {"inputPerMillion": "1.50"}}],
     )
     busy = pool(
         "busy",
@@ -168,6 +169,13 @@ def test_what_is_written_wins_over_every_default() -> None:
         },
         "connections": {"maxOpen": 7, "idleTimeout": 8000},
         "tracePropagation": "None",
+        "models": (
+            {"name": "a", "prices": None},
+            {
+                "name": "b",
+                "prices": {"inputPerMillion": "1.50", "cachedInputPerMillion": "1.50", "outputPerMillion": None},
+            },
+        ),
     }
     assert config.pools[0].model_dump(by_alias=True, exclude={"requires", "unresolved"}) == {
         "name": "busy",

@@ -67,6 +67,22 @@ _common = {
         rampUp=_time(0),
     ),
     "connections": _part(maxOpen=st.integers(1, 1000), idleTimeout=_time(1)),
+    "models": st.lists(
+        st.fixed_dictionaries(
+            {"name": st.sampled_from(["gpt-4o", "llama", "chat"])},
+            optional={
+                "prices": st.fixed_dictionaries(
+                    {"inputPerMillion": st.sampled_from(["0", "0.15", "999999999.123456789"])},
+                    optional={
+                        "cachedInputPerMillion": st.just("0.075"),
+                        "outputPerMillion": st.sampled_from(["0.6", "10"]),
+                    },
+                )
+            },
+        ),
+        max_size=3,
+        unique_by=lambda model: model["name"],
+    ),
     "tracePropagation": st.sampled_from(["None", "TraceContext"]),
 }
 _fake = st.builds(

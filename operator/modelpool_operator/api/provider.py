@@ -12,6 +12,7 @@ from modelpool_operator.api.types import (
     Between,
     HeaderName,
     HeaderValue,
+    ModelName,
     SecretKey,
     SecretName,
     Spec,
@@ -216,6 +217,39 @@ class Fake(Spec):
     )
 
 
+Price = Annotated[str, Text('a price in quotes like "0.15"', r"^[0-9]{1,9}(\.[0-9]{1,9})?\Z", most=19)]
+
+
+class Prices(Spec):
+    """What a million tokens cost, in US dollars."""
+
+    example: ClassVar[str] = '{inputPerMillion: "0.15", outputPerMillion: "0.6"}'
+
+    input_per_million: Price = Field(alias="inputPerMillion", description='Of input, in quotes: "0.15".')
+    cached_input_per_million: Price | None = Field(
+        default=None,
+        alias="cachedInputPerMillion",
+        description="Of the part of the input that the provider had in its cache. Default: as inputPerMillion.",
+    )
+    output_per_million: Price | None = Field(
+        default=None,
+        alias="outputPerMillion",
+        description="Of output, reasoning included. Default: none; an answer with output then has no cost.",
+    )
+
+
+class Model(Spec):
+    """What is known of one model of the Provider."""
+
+    example: ClassVar[str] = '{name: gpt-4o-mini, prices: {inputPerMillion: "0.15", outputPerMillion: "0.6"}}'
+
+    name: ModelName = Field(description="The model's name at the Provider, as a target names it.")
+    prices: Prices | None = Field(
+        default=None,
+        description="What it costs, in US dollars. Default: not known; then no cost is counted or shown.",
+    )
+
+
 class ProviderSpec(Spec):
     """What a user says about a Provider."""
 
@@ -268,6 +302,11 @@ class ProviderSpec(Spec):
         alias="tracePropagation",
         description="Whether the attempt's trace context (traceparent, tracestate; never baggage) is sent along. "
         "Default: None for public hosts, TraceContext for private ones.",
+    )
+    models: Annotated[tuple[Model, ...], AnyList(), AtMost(64)] | None = Field(
+        default=None,
+        description="What is known of its models; one that does not stand here may be asked all the same. "
+        "Default: nothing.",
     )
     fake: Fake | None = Field(default=None, description="What a Fake does, for dialect Fake only. Default: healthy.")
 

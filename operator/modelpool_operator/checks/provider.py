@@ -17,6 +17,13 @@ def judge(provider: Provider) -> tuple[Problem, ...]:
     return tuple(finding.problem(key) for check in CHECKS for finding in check(provider.spec))
 
 
+def star_in_a_model(spec: ProviderSpec) -> Iterator[Finding]:
+    """What is known is known of one model."""
+    for index, model in enumerate(spec.models or ()):
+        if "*" in model.name:
+            yield Finding(("spec", "models", index, "name"), "must name one model; there are no patterns here")
+
+
 def base_url_is_not_one_to_call(spec: ProviderSpec) -> Iterator[Finding]:
     """The rules for where we go."""
     sentence = urls.judge(spec.base_url) if spec.base_url is not None else None
@@ -109,6 +116,7 @@ def name_stands_twice(spec: ProviderSpec) -> Iterator[Finding]:
     yield from repeated(("spec", "forwardHeaders"), spec.forward_headers or (), fold=True)
     added = (header.name for header in spec.response_headers or ())
     yield from repeated(("spec", "responseHeaders"), added, "name", fold=True)
+    yield from repeated(("spec", "models"), (model.name for model in spec.models or ()), "name")
 
 
 def cooldown_above_its_cap(spec: ProviderSpec) -> Iterator[Finding]:
@@ -169,4 +177,5 @@ CHECKS: tuple[Check, ...] = (
     name_stands_twice,
     cooldown_above_its_cap,
     step_never_comes,
+    star_in_a_model,
 )

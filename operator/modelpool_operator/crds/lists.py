@@ -11,6 +11,7 @@ PROVIDER: dict[str, dict[str, Any]] = {
     "spec.headers": BY_NAME,
     "spec.forwardHeaders": SET,
     "spec.responseHeaders": BY_NAME,
+    "spec.models": BY_NAME,
     "spec.fake.script": WHOLE,
     "status.conditions": BY_TYPE,
 }

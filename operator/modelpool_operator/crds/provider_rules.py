@@ -102,6 +102,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "spec.forwardHeaders[]": taken(headers.why_not_forwarded),
     "spec.responseHeaders": (unique_names(),),
     "spec.responseHeaders[].name": taken(headers.why_not_added),
+    "spec.models[].name": (Rule("!self.contains('*')", "must name one model; there are no patterns here"),),
     "spec.health": (at_most("cooldown", "maxCooldown"),),
     "spec.fake.script": (
         Rule(

@@ -5,6 +5,7 @@ Times are monotonic seconds; durations are seconds.
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from modelpool_sidecar.core.outcome import Outcome
 
@@ -43,7 +44,8 @@ class Record:
     the path template. `outcome` is the last attempt's, None where nothing was attempted; `refusal` is the code of our
     own answer where we refused. `pool`, `target`, `provider` are configured names; `requested_model` is what the client
     sent and belongs in spans and logs, never in a metric label (B45: `pool_model` does). `first_token` counts from the
-    start of the request to the content commit, streams only.
+    start of the request to the content commit, streams only. `cost`: of the answer in US dollars, where its model has
+    prices and it tells its tokens.
     """
 
     method: str
@@ -69,6 +71,7 @@ class Record:
     client_retry: int
     config: str
     trace_id: str | None = None
+    cost: Decimal | None = None
 
     @property
     def pool_label(self) -> str:

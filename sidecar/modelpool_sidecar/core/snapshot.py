@@ -6,12 +6,14 @@ every target worked out. Nothing that a request does may need the config again.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from modelpool_config import codec
 from modelpool_config import models as contract
 from modelpool_sidecar.core import parameters
+from modelpool_sidecar.core.cost import Prices
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.parameters import Parameters
 
@@ -76,6 +78,8 @@ class Provider:
     max_open: int
     idle_timeout: float
     trace_context: bool
+    prices: Mapping[str, Prices] = field(default_factory=dict)
+    """By model, of those that have some (B14)."""
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -303,6 +307,16 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
         max_open=raw.connections.max_open,
         idle_timeout=_seconds(raw.connections.idle_timeout),
         trace_context=raw.trace_propagation == "TraceContext",
+        prices=MappingProxyType({model.name: _prices(model.prices) for model in raw.models if model.prices}),
+    )
+
+
+def _prices(raw: contract.Prices) -> Prices:
+    output = raw.output_per_million
+    return Prices(
+        input=Decimal(raw.input_per_million),
+        cached_input=Decimal(raw.cached_input_per_million),
+        output=None if output is None else Decimal(output),
     )
 
 

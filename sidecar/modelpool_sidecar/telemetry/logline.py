@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import orjson
 
+from modelpool_sidecar.core import cost
 from modelpool_sidecar.core.record import AttemptRecord, Record
 from modelpool_sidecar.telemetry import clean
 
@@ -29,6 +30,7 @@ FIELDS: tuple[str, ...] = (
     "output_tokens",
     "cached_tokens",
     "reasoning_tokens",
+    "cost",
     "attempts",
     "outcomes",
     "first_token_ms",
@@ -68,6 +70,7 @@ def log_line(record: Record, *, trace_id: str | None = None, ended: float | None
         "output_tokens": usage.output_tokens,
         "cached_tokens": usage.cached_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
+        "cost": None if record.cost is None else cost.plain(record.cost),
         "attempts": len(record.attempts),
         "outcomes": [_attempt(attempt) for attempt in record.attempts] or None,
         "first_token_ms": None if record.first_token is None else _milliseconds(record.first_token),

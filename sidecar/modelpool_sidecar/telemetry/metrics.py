@@ -45,6 +45,7 @@ class Metrics:
         self._fallbacks = _counter(names.FALLBACKS, self.registry)
         self._retries = _counter(names.RETRIES, self.registry)
         self._tokens = _counter(names.TOKENS, self.registry)
+        self._cost = _counter(names.COST_TOTAL, self.registry)
         self._reloads = _counter(names.RELOADS, self.registry)
         self._observed = _Observed()
         self.registry.register(self._observed)
@@ -67,6 +68,8 @@ class Metrics:
         for kind, tokens in zip(names.TOKEN_TYPES, counted, strict=True):
             if tokens is not None and tokens > 0:
                 self._tokens.of((pool, target, kind)).inc(tokens)
+        if record.cost is not None:
+            self._cost.of((pool, target, record.provider or "")).inc(float(record.cost))  # what a sample can hold
         before = None
         for attempt in record.attempts:
             self._attempts.of((pool, attempt.target, attempt.provider, attempt.outcome.value)).inc()

@@ -48,6 +48,7 @@ OUTCOME = "modelpool.outcome"
 REFUSAL = "modelpool.refusal"
 ATTEMPTS = "modelpool.attempts"
 CONFIG = "modelpool.config"
+COST = "modelpool.cost"
 PROBE = "modelpool.probe"
 SAME_TARGET = "modelpool.same_target"
 
@@ -159,6 +160,12 @@ TOKENS = Metric(
     ("pool", "target", "type"),
     "Tokens as providers counted them; cached ones are part of input, reasoning ones part of output.",
 )
+COST_TOTAL = Metric(
+    "modelpool_cost_usd_total",
+    "counter",
+    ("pool", "target", "provider"),
+    "Cost of answers in US dollars, by the prices that are declared; what has no price is not in it.",
+)
 IN_FLIGHT = Metric("modelpool_in_flight", "gauge", (), "Requests that are being treated now.")
 STANCE = Metric(
     "modelpool_target_stance",
@@ -179,6 +186,7 @@ METRICS: tuple[Metric, ...] = (
     FALLBACKS,
     RETRIES,
     TOKENS,
+    COST_TOTAL,
     IN_FLIGHT,
     STANCE,
     RELOADS,

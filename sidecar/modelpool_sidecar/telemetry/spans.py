@@ -133,6 +133,8 @@ def chat_attributes(record: Record, peer: Peer) -> Attributes:
     ):
         if tokens is not None:
             attributes[name] = tokens
+    if record.cost is not None:
+        attributes[names.COST] = float(record.cost)  # an attribute has no decimal
     _add(attributes, names.TARGET, record.target)
     _add(attributes, names.PROVIDER, record.provider)
     _add(attributes, names.OUTCOME, record.outcome)

@@ -1,5 +1,6 @@
 """A request's way through the proxy with every port in memory: fallback, refusals, headers, keys, the record."""
 
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ from builders import a_config, a_pool, a_provider, a_snapshot, a_target, an_api_
 from modelpool_config.models import ClosedPool
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.snapshot import Snapshot, compile_config
-from virtual import SSE, Bench, MemoryCredentials, a_completion
+from virtual import DONE, SSE, Bench, MemoryCredentials, a_chunk, a_completion
 
 
 def two(**changes: Any) -> Snapshot:
@@ -82,6 +83,46 @@ def test_a_stream_whose_pool_asks_for_two_answers_is_read_to_the_end_of_both() -
     bench.clock.advance(0.2)
     assert client.end == "finished"
     assert client.body.count(b'"content":"x"') == 2
+
+
+PRICES = {"inputPerMillion": "0.15", "cachedInputPerMillion": "0.075", "outputPerMillion": "0.6"}
+
+
+def priced(**pool: Any) -> Snapshot:
+    """Only the first of two targets has prices."""
+    providers = [a_provider(models=({"name": "primary-model", "prices": PRICES},)), a_provider("backup")]
+    return a_snapshot([a_pool(targets=[a_target(), a_target("backup", priority=1)], **pool)], providers)
+
+
+def test_a_whole_answer_says_what_it_cost_in_its_head_and_in_the_record() -> None:
+    bench = Bench(priced())
+    client = bench.ask()
+    bench.upstream.last.answer(a_completion(usage={"prompt_tokens": 1000, "completion_tokens": 200}))
+    assert client.headers["x-modelpool-cost"] == "0.00027"
+    assert bench.records[0].cost == Decimal("0.00027")
+
+
+def test_a_stream_says_what_it_cost_in_the_record_only() -> None:
+    bench = Bench(priced())
+    client = bench.ask(stream=True)
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":200}}\n\n'
+    bench.upstream.last.head(headers=SSE)
+    bench.upstream.last.data(a_chunk("x") + a_chunk(finish="stop") + usage + DONE)
+    assert client.end == "finished"
+    assert "x-modelpool-cost" not in client.headers
+    assert bench.records[0].cost == Decimal("0.00027")
+
+
+def test_a_target_without_prices_is_not_free_and_a_refusal_costs_nothing_that_is_known() -> None:
+    bench = Bench(priced())
+    client = bench.ask()
+    bench.upstream.last.answer(b"{}", status=503)
+    bench.upstream.last.answer(a_completion(usage={"prompt_tokens": 1000, "completion_tokens": 200}))
+    assert client.headers["x-modelpool-target"] == "backup"
+    refused = bench.ask({"model": "nobody", "messages": []})
+    for answer, record in zip((client, refused), bench.records, strict=True):
+        assert "x-modelpool-cost" not in answer.headers
+        assert record.cost is None
 
 
 def test_the_served_model_is_told_unless_the_pool_hides_it() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from decimal import Decimal
 
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Record
@@ -14,6 +15,7 @@ def test_a_line_tells_the_whole_way_of_a_request():
         stream=True,
         first_token=0.25,
         client_retry=2,
+        cost=Decimal("0.0000100"),
         attempts=(
             attempt(1, outcome=Outcome.UNREACHABLE, status=None, started=100.0, ended=100.25),
             attempt(2, target="secondary", probe=True, started=100.25, ended=101.5),
@@ -42,6 +44,7 @@ def test_a_line_tells_the_whole_way_of_a_request():
         "output_tokens": 34,
         "cached_tokens": 5,
         "reasoning_tokens": 6,
+        "cost": "0.00001",
         "attempts": 2,
         "outcomes": [
             {"target": "primary", "outcome": "Unreachable", "duration_ms": 250.0},
@@ -76,7 +79,7 @@ def test_every_part_of_a_record_has_its_field():
 
 
 def test_the_fields_stand_in_the_documented_order():
-    told = record(first_token=0.1, client_retry=1, refusal="upstream_error", stream=True)
+    told = record(cost=Decimal("0.1"), first_token=0.1, client_retry=1, refusal="upstream_error", stream=True)
     line = logline.log_line(told, trace_id="ab", ended=0.0)
     assert tuple(json.loads(line)) == logline.FIELDS
 

@@ -1,6 +1,7 @@
 """What /metrics shows, and what it never does."""
 
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,15 @@ def test_tokens_are_counted_as_told_and_not_where_nothing_was_told(telemetry):
     assert value(telemetry, "modelpool_tokens_total", **labels, type="reasoning") is None
 
 
+def test_costs_are_summed_up_by_who_charges_them_and_what_has_none_adds_nothing(telemetry):
+    for cost in (Decimal("0.0005"), None, Decimal("0.0007")):
+        end(telemetry, record(cost=cost))
+    labels = {"pool": "chat", "target": "primary", "provider": "openai"}
+    assert value(telemetry, "modelpool_cost_usd_total", **labels) == pytest.approx(0.0012)
+    end(telemetry, record(target="free"))
+    assert value(telemetry, "modelpool_cost_usd_total", pool="chat", target="free", provider="openai") is None
+
+
 def test_the_first_token_of_streams_is_measured(telemetry):
     end(telemetry, record(stream=True, first_token=0.3))
     end(telemetry, record())
@@ -142,7 +152,7 @@ def test_stances_and_requests_in_flight_are_looked_up_at_the_scrape(telemetry):
 def full(telemetry):
     """Everything that can be shown, shown once."""
     retried = attempt(2, same_target=True)
-    end(telemetry, record(stream=True, first_token=0.1, attempts=(attempt(), retried, attempt(3))))
+    end(telemetry, record(cost=Decimal("0.1"), stream=True, first_token=0.1, attempts=(attempt(), retried, attempt(3))))
     telemetry.config_reload(True, "sha256:a")
     telemetry.observe(lambda: [TargetState("chat", "primary", "openai", "serving")], lambda: 1)
     families = text_string_to_metric_families(telemetry.metrics_text().decode())

@@ -1,5 +1,7 @@
 """Names, statuses and attributes of spans, from records."""
 
+from decimal import Decimal
+
 import pytest
 
 from modelpool_sidecar.core.outcome import Outcome
@@ -173,3 +175,8 @@ def test_what_is_no_path_is_not_shown_as_one(route):
     assert spans.server_name("-", route) == "HTTP"
     attributes = spans.server_attributes(refused(method="-", route=route), None)
     assert not {"http.route", "url.path"} & set(attributes)
+
+
+def test_the_cost_of_an_answer_stands_in_its_span_where_it_is_known() -> None:
+    assert spans.chat_attributes(record(cost=Decimal("0.25")), PEER)[names.COST] == 0.25
+    assert names.COST not in spans.chat_attributes(record(), PEER)
