@@ -105,3 +105,4 @@ async def test_an_object_that_lost_its_name_is_not_taken_for_deleted() -> None:
     assert lines[0].startswith("! all.yaml:")
     assert lines[1] == "! the last good config goes on"
     assert (sidecar.invalids, sidecar.configs) == (1, [])
+    assert [f"! {problem}" for problem in sidecar.problems] == lines[:1], "who asks the sidecar is told the same"

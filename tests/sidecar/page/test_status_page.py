@@ -194,6 +194,14 @@ async def test_it_fits_a_phone_and_a_dark_room_and_is_sound_to_a_screen_reader(c
             > 2
         )
 
+        await tab.shows("21 pools, all are well")
+        await break_it(it, "one", "402")
+        await ask(it, "wide")
+        await tab.shows("21 pools, 1 not well:", "wide nobody can be asked")
+        href = "document.querySelector('nav a[href=\"#pool-wide\"]')"
+        assert await tab.value(f"{href}.click(), document.querySelector(':target').textContent") == "wide"
+        await mend(it, "one")
+
         heard = await tab.spoken()
         assert ("heading", "modelpool") in heard
         assert ("heading", "pool-07") in heard
