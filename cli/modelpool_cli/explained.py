@@ -49,7 +49,8 @@ def lines(told: Mapping[str, Any]) -> Iterator[Line]:
 def _route(pool: Mapping[str, Any]) -> str:
     rules = {"exact": "exactly", "prefix": f"by the prefix {pool['by']}", "*": "by *, which takes every other name"}
     rule = f", found {rules[pool['rule']]}" if pool["rule"] else ""
-    return f"pool {pool['name']}{rule}; strategy {pool['strategy']}, config {pool['config']}"
+    strategy = f"strategy {pool['strategy']}, " if pool["strategy"] else ""
+    return f"pool {pool['name']}{rule}; {strategy}config {pool['config']}"
 
 
 def _targets(targets: Sequence[Mapping[str, Any]]) -> Iterator[Line]:

@@ -167,7 +167,7 @@ def _pool(pool: Pool | ClosedPool, name: str | None) -> dict[str, Any]:
         "rule": rule,
         "by": name,
         "models": list(pool.models),
-        "strategy": getattr(strategy, "type", strategy) or "Weighted",
+        "strategy": None if isinstance(pool, ClosedPool) else getattr(strategy, "type", "Weighted"),
         "closed": pool.code if isinstance(pool, ClosedPool) else None,
         "config": pool.short_digest,
     }
@@ -187,7 +187,8 @@ def _target(target: Target, outlook: Outlook, chances: Mapping[str, int], began:
     skipped: str | None = None if block is None else block.kind
     why = None if block is None else verdict.words(target, block)
     if began and target.name not in outlook.blocks:
-        skipped, why = "not for this request", "is not for this request: it names another one, or does not fit this one"
+        skipped = "not for this request"
+        why = "the request names another target, or does not carry what this one wants"
     return {
         "name": target.name,
         "provider": target.provider.name,
