@@ -52,9 +52,16 @@ def provider(resource: Provider) -> contract.Provider:
         trace_propagation=spec.trace_propagation or defaults.trace_propagation(public),
         fake=_fake(spec.fake) if spec.dialect == "Fake" else None,
         models=tuple(
-            contract.Model(name=model.name, prices=_prices(model.prices) if model.prices else None)
+            contract.Model(
+                name=model.name,
+                prices=_prices(model.prices) if model.prices else None,
+                context_tokens=model.context_tokens,
+                max_output_tokens=model.max_output_tokens,
+                capabilities=model.capabilities,
+            )
             for model in spec.models or ()
         ),
+        operations=spec.operations,
     )
 
 

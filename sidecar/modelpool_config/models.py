@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 2
+SCHEMA_MINOR = 3
 SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 # What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
@@ -134,10 +134,14 @@ class Prices(Frozen):
 
 
 class Model(Frozen):
-    """What is known of a model at this provider. `prices` None: nobody knows what it costs."""
+    """What is known of a model at this provider. None: not declared, so that it is taken to be able to do everything
+    (B6), and nobody knows what it costs."""
 
     name: Name
     prices: Prices | None = None
+    context_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    capabilities: tuple[str, ...] | None = None
 
 
 class Provider(Frozen):
@@ -159,6 +163,8 @@ class Provider(Frozen):
     trace_propagation: Literal["None", "TraceContext"]
     fake: Fake | None
     models: tuple[Model, ...] = ()
+    operations: tuple[str, ...] | None = None
+    """None: every operation is sent there. A word that this reader does not know is an operation it does not serve."""
 
 
 class Parameter(Frozen):

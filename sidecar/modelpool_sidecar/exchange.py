@@ -16,11 +16,12 @@ from modelpool_sidecar.core import cost, retryafter
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit
+from modelpool_sidecar.core.needs import Tiers
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
-from modelpool_sidecar.core.snapshot import Pool, Target
+from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.core.verdict import Failure
 from modelpool_sidecar.dialects import openai
@@ -66,7 +67,7 @@ class Exchange:
         services: Services,
         request: Request,
         pool: Pool,
-        pinned: Target | None,
+        tiers: Tiers,
         permit: Permit,
         downstream: Downstream,
         on_over: Callable[["Exchange"], None],
@@ -85,7 +86,7 @@ class Exchange:
             rng=services.rng,
             missing=self._keyring.missing,
             repeated=request.client_retry > 0,
-            pinned=pinned,
+            tiers=tiers,
         )
         self._trace: RequestTrace = self._account.trace(services.telemetry)
         self._try: Try | None = None

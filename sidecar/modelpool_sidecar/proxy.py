@@ -7,9 +7,10 @@ one place here. Nothing in it knows a transport.
 from typing import Protocol
 
 from modelpool_sidecar.account import Account
+from modelpool_sidecar.core import needs, routing
 from modelpool_sidecar.core import request as parsing
-from modelpool_sidecar.core import routing
 from modelpool_sidecar.core.limits import Limited, Permit
+from modelpool_sidecar.core.needs import Tiers
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Snapshot, Target
@@ -80,21 +81,23 @@ class Proxy:
         if isinstance(pinned, Refusal):
             self._refuse(pinned, downstream, request, pool)
             return
-        self._admit(request, pool, pinned, downstream)
+        tiers = needs.fitting(pool, request, pool.tiers if pinned is None else ((pinned,),))
+        if isinstance(tiers, Refusal):
+            self._refuse(tiers, downstream, request, pool)
+            return
+        self._admit(request, pool, tiers, downstream)
 
-    def _admit(self, request: Request, pool: Pool, pinned: Target | None, downstream: Downstream) -> None:
+    def _admit(self, request: Request, pool: Pool, tiers: Tiers, downstream: Downstream) -> None:
         now = self._services.clock.now()
         permit = self._services.state.admit(pool, now)
         if isinstance(permit, Limited):
             self._refuse(_limited(pool, permit), downstream, request, pool)
             return
         self._services.state.budget(pool).request(now)
-        self._exchange(request, pool, pinned, permit, downstream)
+        self._exchange(request, pool, tiers, permit, downstream)
 
-    def _exchange(
-        self, request: Request, pool: Pool, pinned: Target | None, permit: Permit, downstream: Downstream
-    ) -> None:
-        exchange = Exchange(self._services, request, pool, pinned, permit, downstream, self._exchanges.discard)
+    def _exchange(self, request: Request, pool: Pool, tiers: Tiers, permit: Permit, downstream: Downstream) -> None:
+        exchange = Exchange(self._services, request, pool, tiers, permit, downstream, self._exchanges.discard)
         self._exchanges.add(exchange)
         exchange.start()
 

@@ -15,6 +15,7 @@ WIRE_NAMES = {
     "api_version": "apiVersion",
     "base_url": "baseURL",
     "cached_input_per_million": "cachedInputPerMillion",
+    "context_tokens": "contextTokens",
     "creation_timestamp": "creationTimestamp",
     "first_token": "firstToken",
     "for_": "for",
@@ -25,6 +26,7 @@ WIRE_NAMES = {
     "max_attempts": "maxAttempts",
     "max_cooldown": "maxCooldown",
     "max_open": "maxOpen",
+    "max_output_tokens": "maxOutputTokens",
     "max_retry_after": "maxRetryAfter",
     "min_per_second": "minPerSecond",
     "min_requests": "minRequests",
@@ -41,8 +43,8 @@ WIRE_NAMES = {
 
 FIELDS = {
     "Provider": {
-        "": "dialect baseURL auth headers forwardHeaders responseHeaders traffic timeouts health connections "
-        "tracePropagation models fake",
+        "": "dialect baseURL auth headers forwardHeaders responseHeaders operations traffic timeouts health "
+        "connections tracePropagation models fake",
         "auth": "type apiKey",
         "auth.apiKey": "secretRef header prefix",
         "auth.apiKey.secretRef": "name key",
@@ -51,7 +53,7 @@ FIELDS = {
         "timeouts": "connect head firstToken idle attempt",
         "health": "failures minRequests window cooldown maxCooldown successes rampUp",
         "connections": "maxOpen idleTimeout",
-        "models": "name prices",
+        "models": "name contextTokens maxOutputTokens capabilities prices",
         "models.prices": "inputPerMillion cachedInputPerMillion outputPerMillion",
         "fake": "script",
         "fake.script": "requests for status error firstToken tokensPerSecond tokens fault",

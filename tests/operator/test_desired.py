@@ -122,7 +122,11 @@ def test_what_is_written_wins_over_every_default() -> None:
         },
         connections={"maxOpen": 7, "idleTimeout": "8s"},
         tracePropagation="None",
-        models=[{"name": "a"}, {"name": "b", "prices": {"inputPerMillion": "1.50"}}],
+        operations=["Chat", "Embeddings"],
+        models=[
+            {"name": "a", "contextTokens": 8, "maxOutputTokens": 4, "capabilities": ["Tools"]},
+            {"name": "b", "prices": {"inputPerMillion": "1.50"}},
+        ],
     )
     busy = pool(
         "busy",
@@ -170,12 +174,16 @@ def test_what_is_written_wins_over_every_default() -> None:
         "connections": {"maxOpen": 7, "idleTimeout": 8000},
         "tracePropagation": "None",
         "models": (
-            {"name": "a", "prices": None},
+            {"name": "a", "prices": None, "contextTokens": 8, "maxOutputTokens": 4, "capabilities": ("Tools",)},
             {
                 "name": "b",
                 "prices": {"inputPerMillion": "1.50", "cachedInputPerMillion": "1.50", "outputPerMillion": None},
+                "contextTokens": None,
+                "maxOutputTokens": None,
+                "capabilities": None,
             },
         ),
+        "operations": ("Chat", "Embeddings"),
     }
     assert config.pools[0].model_dump(by_alias=True, exclude={"requires", "unresolved"}) == {
         "name": "busy",
@@ -242,6 +250,14 @@ def test_a_sidecar_that_knows_no_parameters_must_not_serve_a_pool_that_has_some(
     there = _config(_run(provider(), pool(targets=[_target("a"), {**_target("b"), "parameters": [remove]}]))).pools[0]
     assert (there.requires, there.targets[1].parameters) == (("parameters",), here.parameters[1:])
     assert _config(_run(provider(), pool())).pools[0].requires == ()
+
+
+def test_a_parameter_that_is_nested_without_end_is_a_sentence_and_no_crash() -> None:
+    deep = {"name": "metadata", "action": "Set", "value": "[" * 4096}
+    told = [problem.message for problem in _run(provider(), pool(parameters=[deep])).problems]
+    assert len(told) == 1
+    assert told[0].startswith("parameters[0].value must be JSON, a string in quotes of its own as in ")
+    assert told[0].endswith("it is nested too deeply")
 
 
 @pytest.mark.parametrize(("targets", "attempts"), [(1, 2), (2, 2), (3, 3), (4, 4), (5, 4)])

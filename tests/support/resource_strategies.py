@@ -67,17 +67,23 @@ _common = {
         rampUp=_time(0),
     ),
     "connections": _part(maxOpen=st.integers(1, 1000), idleTimeout=_time(1)),
+    "operations": st.lists(
+        st.sampled_from(["Chat", "Completions", "Embeddings", "Responses"]), min_size=1, unique=True
+    ),
     "models": st.lists(
         st.fixed_dictionaries(
             {"name": st.sampled_from(["gpt-4o", "llama", "chat"])},
             optional={
+                "contextTokens": st.integers(1, 10**9),
+                "maxOutputTokens": st.integers(1, 10**9),
+                "capabilities": st.lists(st.sampled_from(["Tools", "Vision", "Embeddings"]), unique=True),
                 "prices": st.fixed_dictionaries(
                     {"inputPerMillion": st.sampled_from(["0", "0.15", "999999999.123456789"])},
                     optional={
                         "cachedInputPerMillion": st.just("0.075"),
                         "outputPerMillion": st.sampled_from(["0.6", "10"]),
                     },
-                )
+                ),
             },
         ),
         max_size=3,

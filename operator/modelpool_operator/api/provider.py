@@ -238,16 +238,39 @@ class Prices(Spec):
     )
 
 
+Capability = Literal["Tools", "ParallelTools", "JSONSchema", "Vision", "Audio", "Documents", "Reasoning", "Embeddings"]
+
+
 class Model(Spec):
     """What is known of one model of the Provider."""
 
     example: ClassVar[str] = '{name: gpt-4o-mini, prices: {inputPerMillion: "0.15", outputPerMillion: "0.6"}}'
 
     name: ModelName = Field(description="The model's name at the Provider, as a target names it.")
+    context_tokens: Annotated[int, Between(1, 1_000_000_000)] | None = Field(
+        default=None,
+        alias="contextTokens",
+        description="Tokens that it can have in sight, what is sent and what is asked for together. A request that is "
+        "clearly longer (a quarter of the bytes of its text) goes to other targets. Default: any number.",
+    )
+    max_output_tokens: Annotated[int, Between(1, 1_000_000_000)] | None = Field(
+        default=None,
+        alias="maxOutputTokens",
+        description="Tokens that an answer can have; a request that asks for more goes to other targets. "
+        "Default: any number.",
+    )
+    capabilities: Annotated[tuple[Capability, ...], AnyList(), AtMost(16)] | None = Field(
+        default=None,
+        description="What it can do beyond plain text, all of it; a request that needs more goes to other targets, and "
+        "is answered with 400 where there is none. An empty list is plain text only. Default: everything.",
+    )
     prices: Prices | None = Field(
         default=None,
         description="What it costs, in US dollars. Default: not known; then no cost is counted or shown.",
     )
+
+
+Operation = Literal["Chat", "Completions", "Embeddings", "Responses"]
 
 
 class ProviderSpec(Spec):
@@ -281,6 +304,11 @@ class ProviderSpec(Spec):
         default=None,
         alias="responseHeaders",
         description="Headers that are added to answers that came from here. Default: none.",
+    )
+    operations: Annotated[tuple[Operation, ...], AnyList(), AtMost(16, least=1)] | None = Field(
+        default=None,
+        description="The operations that are sent here; requests for others go to other targets. "
+        "Default: all that are served.",
     )
     traffic: Literal["Normal", "Drained"] | None = Field(
         default=None,

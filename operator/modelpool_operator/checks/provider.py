@@ -117,6 +117,9 @@ def name_stands_twice(spec: ProviderSpec) -> Iterator[Finding]:
     added = (header.name for header in spec.response_headers or ())
     yield from repeated(("spec", "responseHeaders"), added, "name", fold=True)
     yield from repeated(("spec", "models"), (model.name for model in spec.models or ()), "name")
+    yield from repeated(("spec", "operations"), spec.operations or ())
+    for index, model in enumerate(spec.models or ()):
+        yield from repeated(("spec", "models", index, "capabilities"), model.capabilities or ())
 
 
 def cooldown_above_its_cap(spec: ProviderSpec) -> Iterator[Finding]:

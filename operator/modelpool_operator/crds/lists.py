@@ -11,7 +11,9 @@ PROVIDER: dict[str, dict[str, Any]] = {
     "spec.headers": BY_NAME,
     "spec.forwardHeaders": SET,
     "spec.responseHeaders": BY_NAME,
+    "spec.operations": SET,
     "spec.models": BY_NAME,
+    "spec.models[].capabilities": SET,
     "spec.fake.script": WHOLE,
     "status.conditions": BY_TYPE,
 }

@@ -81,7 +81,8 @@ class Dispatch:
     """The walk. `rng` returns [0, 1); `deadline` is monotonic and covers everything (B15).
 
     `missing(target)`: the keys that it needs and that are not mounted (B50). `repeated`: the client says that this is
-    already its own retry, so no target is asked twice (B18). `pinned`: the only target that may be asked (B20).
+    already its own retry, so no target is asked twice (B18). `tiers`: the targets
+    that take this request, where that is not all of them (B6, B20).
     """
 
     pool: Pool
@@ -91,7 +92,7 @@ class Dispatch:
     rng: Callable[[], float]
     missing: Callable[[Target], Sequence[Secret]]
     repeated: bool = False
-    pinned: Target | None = None
+    tiers: tuple[tuple[Target, ...], ...] | None = None
     attempts: int = 0
     failures: list[Failure] = field(default_factory=list)
     _visits: dict[str, Visit] = field(default_factory=dict)
@@ -211,7 +212,7 @@ class Dispatch:
         return tuple(target for tier in self._tiers() for target in tier)
 
     def _tiers(self) -> tuple[tuple[Target, ...], ...]:
-        return ((self.pinned,),) if self.pinned is not None else self.pool.tiers
+        return self.pool.tiers if self.tiers is None else self.tiers
 
     def _pick(self, now: float, wanted: Callable[[Target], bool]) -> Target | None:
         """A target of the first tier that has an available one; drained by weight 0 only where no other is (B2)."""

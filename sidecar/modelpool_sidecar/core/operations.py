@@ -34,6 +34,14 @@ MODEL = Operation("model", "GET", "/models/{id}", "/v1/models/{id}", streams=Fal
 
 OPERATIONS: tuple[Operation, ...] = (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MODELS, MODEL)
 
+BY_WORD: dict[str, Operation] = {
+    "Chat": CHAT,
+    "Completions": COMPLETIONS,
+    "Embeddings": EMBEDDINGS,
+    "Responses": RESPONSES,
+}
+"""As `operations` of a Provider names them."""
+
 _BY_ROUTE = {operation.route: operation for operation in OPERATIONS if operation is not MODEL}
 _MODEL_PREFIX = "/v1/models/"
 _SERVED = ", ".join(f"{operation.method} {operation.route}" for operation in OPERATIONS)

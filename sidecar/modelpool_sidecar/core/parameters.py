@@ -97,7 +97,7 @@ def apply(body: bytes, operation: str, parameters: Parameters, model: str | None
                 draft.set(parameter.name, parameter.value)
             case Action.DEFAULT:
                 draft.default(parameter.name, parameter.value)
-            case Action.MAX:
+            case _:  # Max
                 draft.cap(parameter.name, parameter)
     return draft.written()
 

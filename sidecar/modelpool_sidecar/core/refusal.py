@@ -19,6 +19,8 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_model": (400, "invalid_request_error"),
     "duplicate_key": (400, "invalid_request_error"),
     "invalid_stream": (400, "invalid_request_error"),
+    "capability_missing": (400, "invalid_request_error"),
+    "context_length_exceeded": (400, "invalid_request_error"),
     "unknown_target": (400, "invalid_request_error"),
     "pinning_denied": (403, "invalid_request_error"),
     "foreign_host": (403, "invalid_request_error"),

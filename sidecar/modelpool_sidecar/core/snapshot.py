@@ -14,6 +14,7 @@ from modelpool_config import codec
 from modelpool_config import models as contract
 from modelpool_sidecar.core import parameters
 from modelpool_sidecar.core.cost import Prices
+from modelpool_sidecar.core.operations import BY_WORD
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.parameters import Parameters
 
@@ -59,6 +60,15 @@ class HealthSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Ability:
+    """What a model can do, as far as it is declared; None = anything (B6). Tokens of context and of an answer."""
+
+    context: int | None
+    output: int | None
+    capabilities: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """An LLM API, ready to be asked. `forward_headers` and header names are lower case."""
 
@@ -80,6 +90,9 @@ class Provider:
     trace_context: bool
     prices: Mapping[str, Prices] = field(default_factory=dict)
     """By model, of those that have some (B14)."""
+    models: Mapping[str, Ability] = field(default_factory=dict)
+    operations: frozenset[str] | None = None
+    """By model what it can do, and which operations are sent here; absent = everything (B6)."""
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -156,6 +169,8 @@ class Pool:
     pinning: bool
     rewrite_model: bool
     digest: str
+    selective: bool = False
+    """Whether some target declares what it can do, so that a request has to be looked at (B6)."""
 
     @property
     def short_digest(self) -> str:
@@ -307,8 +322,18 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
         max_open=raw.connections.max_open,
         idle_timeout=_seconds(raw.connections.idle_timeout),
         trace_context=raw.trace_propagation == "TraceContext",
+        models=MappingProxyType({model.name: found for model in raw.models if (found := _ability(model)) is not None}),
+        operations=None
+        if raw.operations is None
+        else frozenset(BY_WORD[word].name for word in raw.operations if word in BY_WORD),
         prices=MappingProxyType({model.name: _prices(model.prices) for model in raw.models if model.prices}),
     )
+
+
+def _ability(raw: contract.Model) -> Ability | None:
+    capabilities = None if raw.capabilities is None else frozenset(raw.capabilities)
+    found = Ability(raw.context_tokens, raw.max_output_tokens, capabilities)
+    return None if found == Ability(None, None, None) else found
 
 
 def _prices(raw: contract.Prices) -> Prices:
@@ -371,6 +396,7 @@ def _pool(
         pinning=raw.pinning == "Allowed",
         rewrite_model=raw.response_model == "Requested",
         digest=digest,
+        selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),
     )
 
 

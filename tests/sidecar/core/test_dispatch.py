@@ -473,7 +473,7 @@ def test_a_pool_that_cannot_start_says_why(providers: list[Any], ready: bool, co
 
 def test_a_pinned_target_never_falls_back() -> None:
     snapshot = two()
-    walk = Walk(snapshot, pinned=the_pool(snapshot).targets["backup"])
+    walk = Walk(snapshot, tiers=((the_pool(snapshot).targets["backup"],),))
     assert walk.run(Outcome.TIMED_OUT) == ["backup"]
 
 

@@ -85,6 +85,38 @@ def test_a_stream_whose_pool_asks_for_two_answers_is_read_to_the_end_of_both() -
     assert client.body.count(b'"content":"x"') == 2
 
 
+def able(*capabilities: str) -> Snapshot:
+    """The first of two targets can do only this."""
+    models = ({"name": "primary-model", "capabilities": capabilities},)
+    providers = [a_provider(models=models), a_provider("backup")]
+    limits = {"requests": [], "concurrency": {"max": 1}}
+    return a_snapshot([a_pool(targets=[a_target(), a_target("backup", priority=1)], limits=limits)], providers)
+
+
+PICTURE = {
+    "model": "chat",
+    "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}],
+}
+
+
+def test_a_request_goes_past_a_target_that_cannot_serve_it_at_once_and_without_an_attempt() -> None:
+    bench = Bench(able("Tools"))
+    client = bench.ask(PICTURE)
+    bench.upstream.last.answer(a_completion())
+    assert (client.headers["x-modelpool-target"], client.headers["x-modelpool-attempts"]) == ("backup", "1")
+    assert bench.upstream.asked == ["backup"]
+
+
+def test_a_pinned_target_that_cannot_is_a_400_that_names_the_lack_and_takes_no_limit() -> None:
+    bench = Bench(able("Tools"))
+    for _ in range(2):
+        client = bench.ask(PICTURE, headers={"x-modelpool-target": "primary"})
+        assert (client.status, client.error_code) == (400, "capability_missing")
+        assert client.json["error"]["message"].endswith("primary lacks Vision")
+    assert bench.records[0].refusal == "capability_missing"
+    assert bench.nothing_is_held()
+
+
 PRICES = {"inputPerMillion": "0.15", "cachedInputPerMillion": "0.075", "outputPerMillion": "0.6"}
 
 
