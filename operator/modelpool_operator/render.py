@@ -74,11 +74,14 @@ def pool(
     """A pool with the model names that are left to it and the targets that can be asked, of which there is one."""
     spec = resource.spec
     total = spec.timeouts.total if spec.timeouts else None
+    strategy = (spec.strategy.type if spec.strategy else None) or defaults.STRATEGY
+    hashed = spec.strategy.consistent_hash if spec.strategy else None
     return contract.Pool(
         name=resource.metadata.name,
-        requires=_requires(spec, targets),
+        requires=_requires(spec, strategy, targets),
         models=models,
-        strategy=(spec.strategy.type if spec.strategy else None) or defaults.STRATEGY,
+        strategy=strategy,
+        consistent_hash=contract.ConsistentHash(by=hashed.by, header=hashed.header) if hashed else None,
         targets=tuple(
             contract.Target(
                 name=target.name,
@@ -87,6 +90,10 @@ def pool(
                 weight=_either(target.weight, defaults.WEIGHT),
                 priority=_either(target.priority, defaults.PRIORITY),
                 parameters=_parameters(target.parameters),
+                match_headers=tuple(
+                    contract.MatchHeader(name=header.name, value=header.value)
+                    for header in (target.match.headers if target.match else ())
+                ),
             )
             for target in targets
         ),
@@ -101,10 +108,14 @@ def pool(
     )
 
 
-def _requires(spec: ModelPoolSpec, targets: tuple[Target, ...]) -> tuple[str, ...]:
+def _requires(spec: ModelPoolSpec, strategy: contract.StrategyName, targets: tuple[Target, ...]) -> tuple[str, ...]:
     """What a sidecar must be able to do, so that it does not serve the pool by half (B52)."""
-    changed = spec.parameters or any(target.parameters for target in targets)
-    return ("parameters",) if changed else ()
+    needs = {
+        "match": any(target.match for target in targets),
+        "parameters": spec.parameters or any(target.parameters for target in targets),
+        "strategies": strategy != defaults.STRATEGY,
+    }
+    return tuple(name for name, needed in needs.items() if needed)
 
 
 def _parameters(spec: tuple[Parameter, ...] | None) -> tuple[contract.Parameter, ...]:

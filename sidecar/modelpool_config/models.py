@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 3
+SCHEMA_MINOR = 4
 SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 # What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
-FEATURES: frozenset[str] = frozenset({"parameters"})
+FEATURES: frozenset[str] = frozenset({"match", "parameters", "strategies"})
 
 OutcomeName = Literal[
     "Unreachable",
@@ -175,8 +175,18 @@ class Parameter(Frozen):
     value: Annotated[str, Field(min_length=1, max_length=4096)] | None
 
 
+class MatchHeader(Frozen):
+    """A header that a request must carry: the name without case, the value exactly."""
+
+    name: Name
+    value: str
+
+
 class Target(Frozen):
-    """One entry of a pool. `model` None = the name that the client asked for. `weight` 0 = drained (B2)."""
+    """One entry of a pool. `model` None = the name that the client asked for. `weight` 0 = drained (B2).
+
+    `match_headers`: only requests that carry all of them are sent here; a pool with some requires `match`.
+    """
 
     name: Name
     provider: Name
@@ -185,6 +195,7 @@ class Target(Frozen):
     priority: Annotated[int, Field(ge=0, le=100)]
     parameters: tuple[Parameter, ...] = ()
     """They win over the pool's of the same name. Needs the feature `parameters`, as the pool's do."""
+    match_headers: tuple[MatchHeader, ...] = ()
 
 
 class Unresolved(Frozen):
@@ -244,6 +255,17 @@ class Limits(Frozen):
     concurrency: Concurrency | None
 
 
+StrategyName = Literal["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "ConsistentHash"]
+"""All but Weighted require `strategies` (B1)."""
+
+
+class ConsistentHash(Frozen):
+    """What the key of a request is: a header's value, or the beginning of its prompt."""
+
+    by: Literal["Header", "Prompt"]
+    header: str | None
+
+
 class Pool(Frozen):
     """The model names that clients use, the targets behind them and the rules between."""
 
@@ -251,7 +273,7 @@ class Pool(Frozen):
     requires: tuple[str, ...] = ()
     models: tuple[str, ...]
     """Exact names, or a prefix with `*` at its end (B7)."""
-    strategy: Literal["Weighted"]
+    strategy: StrategyName
     targets: Annotated[tuple[Target, ...], Field(min_length=1)]
     unresolved: tuple[Unresolved, ...]
     fallback: Fallback
@@ -262,6 +284,8 @@ class Pool(Frozen):
     pinning: Literal["Allowed", "Denied"]
     response_model: Literal["Served", "Requested"]
     parameters: tuple[Parameter, ...] = ()
+    consistent_hash: ConsistentHash | None = None
+    """Set for the strategy ConsistentHash, and only there."""
 
 
 class ClosedPool(Frozen):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.attempt import AttemptRun
-from modelpool_sidecar.core import cost, retryafter
+from modelpool_sidecar.core import affinity, cost, retryafter
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit
@@ -87,6 +87,8 @@ class Exchange:
             missing=self._keyring.missing,
             repeated=request.client_retry > 0,
             tiers=tiers,
+            stream=request.stream,
+            key=affinity.of(pool.strategy, request) if pool.strategy.by is not None else None,
         )
         self._trace: RequestTrace = self._account.trace(services.telemetry)
         self._try: Try | None = None

@@ -7,7 +7,7 @@ one place here. Nothing in it knows a transport.
 from typing import Protocol
 
 from modelpool_sidecar.account import Account
-from modelpool_sidecar.core import needs, routing
+from modelpool_sidecar.core import matching, needs, routing
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.limits import Limited, Permit
 from modelpool_sidecar.core.needs import Tiers
@@ -81,7 +81,9 @@ class Proxy:
         if isinstance(pinned, Refusal):
             self._refuse(pinned, downstream, request, pool)
             return
-        tiers = needs.fitting(pool, request, pool.tiers if pinned is None else ((pinned,),))
+        tiers = matching.tiers(pool, request.headers, pinned)
+        if not isinstance(tiers, Refusal):
+            tiers = needs.fitting(pool, request, tiers)
         if isinstance(tiers, Refusal):
             self._refuse(tiers, downstream, request, pool)
             return

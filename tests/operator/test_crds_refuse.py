@@ -28,6 +28,17 @@ NAMES = [case["says"][0][:70] for case in CASES]
 calm = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 DIFFERENTLY = {
+    "strategy.consistentHash must be set where strategy.type is ConsistentHash": "strategy.consistentHash is required",
+    "strategy.consistentHash must not be set where strategy.type is not ConsistentHash": (
+        "strategy.consistentHash does nothing where strategy.type is not ConsistentHash"
+    ),
+    "strategy.consistentHash.header must be set where by is Header": "strategy.consistentHash.header is required",
+    "strategy.consistentHash.header must not be set where by is not Header": (
+        "strategy.consistentHash.header does nothing where by is not Header"
+    ),
+    "targets[0].match.headers must not name a header twice; names are compared without case": (
+        "targets[0].match.headers[1].name"
+    ),
     "auth.apiKey must be set where auth.type is APIKey": "auth.apiKey is required where auth.type is APIKey",
     "auth.apiKey must not be set where auth.type is None; set type: APIKey": "auth.apiKey does nothing where auth.type",
     "baseURL must not be set with dialect Fake, which the sidecar plays itself": "baseURL does nothing with dialect",

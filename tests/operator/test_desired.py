@@ -189,9 +189,26 @@ def test_what_is_written_wins_over_every_default() -> None:
         "name": "busy",
         "models": ("gpt-*", "x"),
         "strategy": "Weighted",
+        "consistentHash": None,
         "targets": (
-            {"name": "a", "provider": "local", "model": None, "weight": 0, "priority": 3, "parameters": ()},
-            {"name": "b", "provider": "local", "model": None, "weight": 9, "priority": 0, "parameters": ()},
+            {
+                "name": "a",
+                "provider": "local",
+                "model": None,
+                "weight": 0,
+                "priority": 3,
+                "parameters": (),
+                "matchHeaders": (),
+            },
+            {
+                "name": "b",
+                "provider": "local",
+                "model": None,
+                "weight": 9,
+                "priority": 0,
+                "parameters": (),
+                "matchHeaders": (),
+            },
         ),
         "fallback": {
             "outcomes": (),
@@ -211,6 +228,18 @@ def test_what_is_written_wins_over_every_default() -> None:
         "parameters": (),
     }
     assert result.namespaces["default"].credentials == {"s-k-3de631bf79": "v"}
+
+
+def test_what_an_older_sidecar_must_not_ignore_is_required() -> None:
+    asking = [{"name": "X-Tier", "value": "premium"}]
+    hashed = {"type": "ConsistentHash", "consistentHash": {"by": "Header", "header": "X-Session"}}
+    targets = [_target("a", "openai", match={"headers": asking}), _target("b", "openai")]
+    result = _run(provider(auth=keyed()), secret(api_key="k"), pool(targets=targets, strategy=hashed), pool("plain"))
+    chosen, plain = _config(result).pools
+    assert (chosen.requires, plain.requires) == (("match", "strategies"), ())
+    assert chosen.consistent_hash == contract.ConsistentHash(by="Header", header="X-Session")
+    assert chosen.targets[0].match_headers == (contract.MatchHeader(name="X-Tier", value="premium"),)
+    assert set(chosen.requires) <= contract.FEATURES
 
 
 def test_a_fake_has_its_script_and_no_address() -> None:

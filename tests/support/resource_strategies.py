@@ -137,7 +137,23 @@ _target = st.fixed_dictionaries(
         "weight": st.integers(0, 100),
         "priority": st.integers(0, 3),
         "parameters": _parameters,
+        "match": st.fixed_dictionaries(
+            {
+                "headers": st.lists(
+                    st.fixed_dictionaries({"name": _headers, "value": st.sampled_from(["a", "b c"])}),
+                    min_size=1,
+                    max_size=2,
+                    unique_by=lambda header: header["name"].lower(),
+                )
+            }
+        ),
     },
+)
+_plain = st.sampled_from(["Weighted", "RoundRobin", "LeastRequests", "LowestLatency"])
+_hash = st.sampled_from([{"by": "Prompt"}, {"by": "Header", "header": "X-Session"}])
+_strategy = st.one_of(
+    st.builds(lambda kind: {"type": kind}, _plain),
+    st.builds(lambda hashed: {"type": "ConsistentHash", "consistentHash": hashed}, _hash),
 )
 _limit = st.fixed_dictionaries(
     {"name": _names, "max": st.integers(1, 1000), "per": _time(1000)},
@@ -156,7 +172,7 @@ pools = st.builds(
                 max_size=4,
                 unique_by=lambda model: model["name"],
             ),
-            "strategy": st.just({"type": "Weighted"}),
+            "strategy": _strategy,
             "fallback": _part(
                 outcomes=st.lists(_outcomes, max_size=4, unique=True),
                 statuses=st.lists(st.sampled_from([429, "50x", "5xx", "404"]), max_size=3, unique=True),

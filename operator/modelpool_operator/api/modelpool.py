@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from modelpool_config.models import OutcomeName
+from modelpool_config.models import OutcomeName, StrategyName
 from modelpool_operator.api.meta import Resource
 from modelpool_operator.api.types import (
     AnyList,
@@ -12,6 +12,8 @@ from modelpool_operator.api.types import (
     Between,
     EntryName,
     FieldName,
+    HeaderName,
+    HeaderValue,
     ModelName,
     ObjectName,
     Spec,
@@ -60,6 +62,28 @@ class Parameter(Spec):
     )
 
 
+class MatchHeader(Spec):
+    """A header that a request must carry."""
+
+    example: ClassVar[str] = "{name: x-tier, value: premium}"
+
+    name: HeaderName = Field(
+        description="The header's name; compared without case. None that carries a credential: "
+        "anybody who may read the pool could read its value."
+    )
+    value: HeaderValue = Field(description="Its value, the whole of it; compared with case.")
+
+
+class Match(Spec):
+    """Which requests a target takes."""
+
+    example: ClassVar[str] = "{headers: [{name: x-tier, value: premium}]}"
+
+    headers: Annotated[tuple[MatchHeader, ...], AnyList(), AtMost(16, least=1)] = Field(
+        description="The request must carry all of these."
+    )
+
+
 class Target(Spec):
     """One entry of the pool: a Provider, the model there, and its share."""
 
@@ -83,6 +107,25 @@ class Target(Spec):
         description="Fields of the request that are changed for this target; they win over the pool's of the same "
         "name. Default: none of its own.",
     )
+    match: Match | None = Field(
+        default=None,
+        description="A target that has it takes only the requests that it describes, for a tenant or a tier say. "
+        "Clients choose their headers: this sorts requests, it protects nothing. Default: every request.",
+    )
+
+
+class ConsistentHash(Spec):
+    """What a request's key is made of."""
+
+    example: ClassVar[str] = "{by: Header, header: x-session}"
+
+    by: Literal["Header", "Prompt"] = Field(
+        description="Header: the value of a header. Prompt: the beginning of the prompt, up to the user's first "
+        "message and 1024 characters. A request without any is sent by weight."
+    )
+    header: HeaderName | None = Field(
+        default=None, description="The header's name, for by Header. Default: none; required for Header."
+    )
 
 
 class Strategy(Spec):
@@ -90,8 +133,17 @@ class Strategy(Spec):
 
     example: ClassVar[str] = "{type: Weighted}"
 
-    type: Literal["Weighted"] | None = Field(
-        default=None, description="Weighted: at random, in proportion to the weights. Default: Weighted."
+    type: StrategyName | None = Field(
+        default=None,
+        description="Weighted: at random, in proportion to the weights. RoundRobin: in turn, in proportion to the "
+        "weights, evenly spread. LeastRequests: of two drawn by weight the one with fewer requests in flight, streams "
+        "counted to their end. LowestLatency: the shortest expected wait for the first token, or for the whole answer "
+        "where it is no stream. ConsistentHash: equal keys to the same target, for warm caches. Default: Weighted.",
+    )
+    consistent_hash: ConsistentHash | None = Field(
+        default=None,
+        alias="consistentHash",
+        description="The key, for type ConsistentHash. Default: none; required for ConsistentHash.",
     )
 
 

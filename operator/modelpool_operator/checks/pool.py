@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from modelpool_operator import durations
 from modelpool_operator.api.modelpool import ModelPool, ModelPoolSpec
 from modelpool_operator.api.types import shown
-from modelpool_operator.checks import parameters
+from modelpool_operator.checks import headers, parameters
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Problem
 
@@ -39,6 +39,9 @@ def name_stands_twice(spec: ModelPoolSpec) -> Iterator[Finding]:
     """Lists by name, and sets."""
     yield from repeated(("spec", "models"), (model.name for model in spec.models or ()), "name")
     yield from repeated(("spec", "targets"), (target.name for target in spec.targets), "name")
+    for index, target in enumerate(spec.targets):
+        asked = (header.name for header in target.match.headers) if target.match else ()
+        yield from repeated(("spec", "targets", index, "match", "headers"), asked, "name", fold=True)
     limits = (spec.limits.requests if spec.limits else None) or ()
     yield from repeated(("spec", "limits", "requests"), (limit.name for limit in limits), "name")
     if spec.fallback:
@@ -71,6 +74,33 @@ def parameter_out_of_place(spec: ModelPoolSpec) -> Iterator[Finding]:
     yield from parameters.judge(spec)
 
 
+def match_on_a_credential(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """A key that everybody can read who can read the pool. The sentence never repeats it."""
+    for index, target in enumerate(spec.targets):
+        for place, header in enumerate(target.match.headers if target.match else ()):
+            if header.name.lower() in headers.CREDENTIAL:
+                path = ("spec", "targets", index, "match", "headers", place, "name")
+                yield Finding(path, f"must not be {header.name}: its value is a credential, and no secret here")
+
+
+def hash_does_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """A key that nobody hashes, a strategy without its key, or a header that nobody reads."""
+    strategy = spec.strategy
+    if strategy is None:
+        return
+    hashed, path = strategy.consistent_hash, ("spec", "strategy", "consistentHash")
+    if hashed is None:
+        if strategy.type == "ConsistentHash":
+            yield Finding(path, "is required where strategy.type is ConsistentHash")
+        return
+    if strategy.type != "ConsistentHash":
+        yield Finding(path, "does nothing where strategy.type is not ConsistentHash")
+    if hashed.by == "Header" and hashed.header is None:
+        yield Finding((*path, "header"), "is required where by is Header")
+    if hashed.by != "Header" and hashed.header is not None:
+        yield Finding((*path, "header"), "does nothing where by is not Header")
+
+
 CHECKS: tuple[Check, ...] = (
     every_weight_is_zero,
     star_inside_a_name,
@@ -78,4 +108,6 @@ CHECKS: tuple[Check, ...] = (
     backoff_above_its_cap,
     retries_beyond_the_attempts,
     parameter_out_of_place,
+    match_on_a_credential,
+    hash_does_not_fit,
 )

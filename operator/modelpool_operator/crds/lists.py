@@ -22,6 +22,7 @@ MODEL_POOL: dict[str, dict[str, Any]] = {
     "spec.targets": BY_NAME,
     "spec.targets[].parameters": BY_NAME,
     "spec.parameters": BY_NAME,
+    "spec.targets[].match.headers": BY_NAME,
     "spec.fallback.outcomes": SET,
     "spec.fallback.statuses": SET,
     "spec.limits.requests": BY_NAME,

@@ -1,9 +1,10 @@
 """What a ModelPool must be beyond its schema: the rules of `checks.pool`."""
 
-from modelpool_operator.checks import parameters
-from modelpool_operator.crds.rules import Rule, at_most, literal, matches, present, where
+from modelpool_operator.checks import headers, parameters
+from modelpool_operator.crds.rules import Rule, at_most, literal, matches, present, unique_names, where
 
 _DIGITS = "['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']"
+_CREDENTIAL = f"(?i)^({'|'.join(sorted(headers.CREDENTIAL))})$"
 _WRITTEN = f"{_DIGITS}[status / 100] + {_DIGITS}[status / 10 % 10] + {_DIGITS}[status % 10]"
 """A number as a string; `string()` of a value that may be long costs more than a rule may."""
 
@@ -44,6 +45,30 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "spec.parameters[].name": _FIELD,
     "spec.targets[].parameters[]": _PARAMETER,
     "spec.targets[].parameters[].name": _FIELD,
+    "spec.targets[].match.headers": (unique_names(),),
+    "spec.targets[].match.headers[].name": (
+        Rule(
+            f"!{matches('self', _CREDENTIAL)}",
+            "must not be a header which carries a credential: its value is no secret here",
+            says="'must not be ' + self + ': its value is a credential, and no secret here'",
+        ),
+    ),
+    "spec.strategy": (
+        Rule(
+            "!has(self.type) || self.type != 'ConsistentHash' || has(self.consistentHash)",
+            "must be set where strategy.type is ConsistentHash",
+            ".consistentHash",
+        ),
+        Rule(
+            "(has(self.type) && self.type == 'ConsistentHash') || !has(self.consistentHash)",
+            "must not be set where strategy.type is not ConsistentHash",
+            ".consistentHash",
+        ),
+    ),
+    "spec.strategy.consistentHash": (
+        Rule("self.by != 'Header' || has(self.header)", "must be set where by is Header", ".header"),
+        Rule("self.by == 'Header' || !has(self.header)", "must not be set where by is not Header", ".header"),
+    ),
     "spec.fallback": (
         Rule(
             where(present("maxAttempts", "sameTarget.retries"), "self.sameTarget.retries < self.maxAttempts"),

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 
 from modelpool_sidecar.core import repeating, verdict
 from modelpool_sidecar.core.health import Ticket
+from modelpool_sidecar.core.latency import Wait
 from modelpool_sidecar.core.outcome import BLAMELESS_STATUSES, Outcome
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.repeating import Visit
 from modelpool_sidecar.core.selection import choose
 from modelpool_sidecar.core.snapshot import Pool, Secret, Target
 from modelpool_sidecar.core.state import State
+from modelpool_sidecar.core.strategies import Asking, Turn
 from modelpool_sidecar.core.verdict import Block, Failure
 
 
@@ -52,12 +54,14 @@ class Stop:
 Step = Try | Sleep | Stop
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Held:
-    """What the running attempt holds."""
+    """What the running attempt holds, since when; `committed` once its answer has begun."""
 
     target: Target
     ticket: Ticket
+    since: float
+    committed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,8 @@ class Dispatch:
     """The walk. `rng` returns [0, 1); `deadline` is monotonic and covers everything (B15).
 
     `missing(target)`: the keys that it needs and that are not mounted (B50). `repeated`: the client says that this is
-    already its own retry, so no target is asked twice (B18). `tiers`: the targets
-    that take this request, where that is not all of them (B6, B20).
+    already its own retry, so no target is asked twice (B18). `tiers`: the targets that
+    take this request, where that is not all of them (B6, B20). `stream`, `key`: what strategies look at.
     """
 
     pool: Pool
@@ -93,6 +97,8 @@ class Dispatch:
     missing: Callable[[Target], Sequence[Secret]]
     repeated: bool = False
     tiers: tuple[tuple[Target, ...], ...] | None = None
+    stream: bool = False
+    key: int | None = None
     attempts: int = 0
     failures: list[Failure] = field(default_factory=list)
     _visits: dict[str, Visit] = field(default_factory=dict)
@@ -101,6 +107,7 @@ class Dispatch:
     _plan: _Plan | None = None
     _over: Failure | Refusal | None = None
     _last: Target | None = None
+    _turn: Turn | None = None
 
     def next(self, now: float) -> Step:
         """What to do now. An attempt must not be running."""
@@ -135,8 +142,12 @@ class Dispatch:
 
     def commit(self, now: float) -> None:
         """The running attempt's answer has begun: that is what a probe was to show (B36)."""
-        assert self._held is not None, "no attempt is running"
-        self.state.health(self._held.target).commit(self._held.ticket, now)
+        held = self._held
+        assert held is not None, "no attempt is running"
+        self.state.health(held.target).commit(held.ticket, now)
+        if self._measures and not held.committed:
+            held.committed = True
+            self._wait(held.target).sample(now - held.since, now)
 
     def complete(self, outcome: Outcome, now: float) -> None:
         """The committed attempt is over: Ok, or what became of it after the commit (Broken, Stalled)."""
@@ -219,11 +230,18 @@ class Dispatch:
         idle: Target | None = None
         for tier in self._tiers():
             free = [target for target in tier if wanted(target) and self._blocked(target, now) is None]
-            chosen = choose(free, lambda target: self.state.health(target).share(now), self.rng)
+            chosen = self._choose(free, now)
             if chosen is not None and chosen.weight > 0:
                 return chosen
             idle = idle or chosen
         return idle
+
+    def _choose(self, free: Sequence[Target], now: float) -> Target | None:
+        if self.pool.strategy.type == "Weighted":
+            return choose(free, lambda target: self.state.health(target).share(now), self.rng)
+        asking = Asking(self.pool, self.state, self.rng, self.stream, self.key)
+        chosen, self._turn = asking.choose(free, now)
+        return chosen
 
     # -- whether
 
@@ -290,19 +308,24 @@ class Dispatch:
             if self.failures:
                 return self._spent()
             return Stop(verdict.none_available(self.pool, self.operation, [(target, Block("full", 1.0))]))
+        turn, self._turn = self._turn, None
+        if turn is not None and turn.target is target:
+            turn.take()
         visit = self._visits.setdefault(target.name, Visit())
         visit.attempts += 1
         self.attempts += 1
         self._last = target
         ticket = self.state.health(target).begin(now)
         self.state.opened(target.provider.name)
-        self._held = _Held(target, ticket)
+        self._held = _Held(target, ticket, now)
         return Try(target, self.attempts, visit.attempts > 1, ticket.probe)
 
     def _release(self, outcome: Outcome, now: float, failure: Failure | None = None) -> Target:
         held, self._held = self._held, None
         assert held is not None, "no attempt is running"
         self.state.closed(held.target.provider.name)
+        if self._measures and failure is not None and outcome is not Outcome.CANCELLED:
+            self._wait(held.target).failed(now - held.since, now)
         blameless = failure is not None and (failure.blameless or failure.status in BLAMELESS_STATUSES)
         self.state.health(held.target).end(
             held.ticket,
@@ -313,6 +336,14 @@ class Dispatch:
             blameless=blameless,
         )
         return held.target
+
+    @property
+    def _measures(self) -> bool:
+        """Whether anybody asks how long a target lets one wait."""
+        return self.pool.strategy.type == "LowestLatency"
+
+    def _wait(self, target: Target) -> Wait:
+        return self.state.learned.wait(target.key, stream=self.stream)
 
     def _visit(self, target: Target) -> Visit:
         """What has happened there; nothing, where it was not asked yet."""

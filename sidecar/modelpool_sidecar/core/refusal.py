@@ -22,6 +22,7 @@ CODES: dict[str, tuple[int, str]] = {
     "capability_missing": (400, "invalid_request_error"),
     "context_length_exceeded": (400, "invalid_request_error"),
     "unknown_target": (400, "invalid_request_error"),
+    "no_matching_target": (400, "invalid_request_error"),
     "pinning_denied": (403, "invalid_request_error"),
     "foreign_host": (403, "invalid_request_error"),
     "foreign_origin": (403, "invalid_request_error"),

@@ -1,4 +1,4 @@
-"""Which of the targets that may be tried is tried next.
+"""Which of the targets that may be tried is tried next, by weight; and what every strategy makes of weights and shares.
 
 The caller hands in the available targets of one tier that this request has not tried yet (B4, B5): asking again with
 the rest is sampling without replacement. Chance is an argument.
@@ -10,18 +10,37 @@ from itertools import accumulate
 
 from modelpool_sidecar.core.snapshot import Target
 
+Share = Callable[[Target], float]
+"""What part of its weight a target takes at the moment: less than 1 while it ramps up (B36)."""
+Pulls = Sequence[tuple[Target, float]]
+"""Targets with their weight times their share, none of them 0."""
 
-def choose(targets: Sequence[Target], share: Callable[[Target], float], rng: Callable[[], float]) -> Target | None:
-    """One of the targets by weight times share; None if there is none.
 
-    `share`: what part of its weight a target takes at the moment (B36). `rng`: a number in [0, 1). A target with weight
-    0 is drained: it is chosen only where nothing else is there, and then all that are left are equal (B2).
-    """
+def choose(targets: Sequence[Target], share: Share, rng: Callable[[], float]) -> Target | None:
+    """One of the targets by weight times share; None if there is none. `rng`: a number in [0, 1)."""
     if not targets:
         return None
-    pulls = [(target, pull) for target in targets if (pull := target.weight * share(target)) > 0]
-    candidates = pulls or [(target, 1.0) for target in targets]
+    return draw(pulls(targets, share), rng)
+
+
+def pulls(targets: Sequence[Target], share: Share) -> Pulls:
+    """What each target pulls. One with weight 0 is drained: it is left out where others are there, and where only such
+    are left all are equal (B2)."""
+    return [(target, pull) for target in targets if (pull := target.weight * share(target)) > 0] or [
+        (target, 1.0) for target in targets
+    ]
+
+
+def draw(candidates: Pulls, rng: Callable[[], float]) -> Target:
+    """One of them, in proportion to what they pull. There is at least one."""
     bounds = list(accumulate(pull for _, pull in candidates))
     # Rounding may lift the point onto the last bound itself; it still belongs to the last candidate.
     index = min(bisect_right(bounds, rng() * bounds[-1]), len(candidates) - 1)
     return candidates[index][0]
+
+
+def present(targets: Sequence[Target], share: Share, lot: Callable[[Target], float]) -> Pulls:
+    """Who stands for this request where a strategy does not draw by weight: a target that takes a tenth of its share
+    stands for a tenth of the requests. `lot`: a number in [0, 1) for a target. Somebody always stands."""
+    whole = pulls(targets, lambda _target: 1.0)
+    return [(target, pull) for target, pull in whole if (part := share(target)) >= 1 or lot(target) < part] or whole

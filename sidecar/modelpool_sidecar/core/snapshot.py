@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
+from typing import Literal
 from urllib.parse import urlsplit
 
 from modelpool_config import codec
 from modelpool_config import models as contract
-from modelpool_sidecar.core import parameters
+from modelpool_sidecar.core import hashing, parameters
 from modelpool_sidecar.core.cost import Prices
 from modelpool_sidecar.core.operations import BY_WORD
 from modelpool_sidecar.core.outcome import Outcome
@@ -106,6 +107,8 @@ class Target:
 
     `parameters`: the pool's and its own, merged and in order. `changes_choices`: they may change how many answers are
     asked for.
+    `match`: the headers that a request must carry to be sent here, names in lower case; empty = every request.
+    `seed`: what it brings to consistent hashing: its name in the pool, so that a new credential moves no key.
     """
 
     name: str
@@ -114,8 +117,19 @@ class Target:
     weight: int
     priority: int
     key: TargetKey
+    match: tuple[tuple[str, str], ...] = ()
+    seed: int = 0
     parameters: Parameters = ()
     changes_choices: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How a target of a tier is chosen (B1). `by`, `header` (lower case): what ConsistentHash makes its key of."""
+
+    type: Literal["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "ConsistentHash"]
+    by: Literal["Header", "Prompt"] | None
+    header: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +168,15 @@ class RequestLimit:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A pool that can serve. `tiers`: targets by priority, lowest first, never empty."""
+    """A pool that can serve. `tiers`: targets by priority, lowest first, never empty. `conditional`: some of them are
+    for some requests only."""
 
     name: str
     models: tuple[str, ...]
+    strategy: Strategy
     tiers: tuple[tuple[Target, ...], ...]
     targets: Mapping[str, Target]
+    conditional: bool
     unresolved: tuple[contract.Unresolved, ...]
     fallback: Fallback
     request_limits: tuple[RequestLimit, ...]
@@ -363,10 +380,16 @@ def _pool(
     return Pool(
         name=raw.name,
         models=raw.models,
+        strategy=Strategy(
+            type=raw.strategy,
+            by=raw.consistent_hash.by if raw.consistent_hash else None,
+            header=((raw.consistent_hash.header if raw.consistent_hash else None) or "").lower(),
+        ),
         tiers=tuple(
             tuple(target for target in targets.values() if target.priority == priority) for priority in priorities
         ),
         targets=MappingProxyType(targets),
+        conditional=any(target.match for target in targets.values()),
         unresolved=raw.unresolved,
         fallback=Fallback(
             outcomes=frozenset(Outcome(name) for name in fallback.outcomes),
@@ -420,4 +443,6 @@ def _target(
         key=(provider.name, provider.base_url, raw.model or "", credentials),
         parameters=changes,
         changes_choices=parameters.change_choices(changes),
+        match=tuple((header.name.lower(), header.value) for header in raw.match_headers),
+        seed=hashing.number(raw.name),
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelpool_sidecar.core.budget import RetryBudget
 from modelpool_sidecar.core.health import Health
+from modelpool_sidecar.core.learned import Learned
 from modelpool_sidecar.core.limits import FULL_RETRY_AFTER, Gcra, InFlight, Limited, Permit, Told
 from modelpool_sidecar.core.snapshot import ClosedPool, LimitKey, Pool, RequestLimit, Snapshot, Target, TargetKey
 
@@ -24,6 +25,7 @@ class State:
         self._budgets: dict[str, RetryBudget] = {}
         self._open: dict[str, int] = {}
         self._unsupported: set[tuple[TargetKey, str]] = set()
+        self.learned = Learned()
 
     def __repr__(self) -> str:
         running = sum(pool.count for pool in self._in_flight.values())
@@ -102,6 +104,7 @@ class State:
         A pool that is closed for the moment keeps its buckets: closing and opening again must not refill them.
         """
         self._unsupported.clear()
+        self.learned.retain(snapshot)
         pools = [pool for pool in snapshot.pools.values() if isinstance(pool, Pool)]
         targets = {target.key: target for pool in pools for target in pool.targets.values()}
         limits = {limit.key for pool in pools for limit in pool.request_limits}
@@ -145,11 +148,15 @@ class State:
             "models": list(pool.models),
             "closed": None,
             "digest": pool.digest,
+            "strategy": pool.strategy.type,
             "inFlight": self.in_flight(pool),
             "concurrency": self._concurrency(pool),
             "retriesLeft": budget.remaining(now),
             "limits": [self._describe_limit(limit, now) for limit in pool.request_limits],
-            "targets": [self._describe_target(target, now) for target in pool.targets.values()],
+            "targets": [
+                {**self._describe_target(target, now), **self.learned.describe(pool, target)}
+                for target in pool.targets.values()
+            ],
             "unresolved": [
                 {"name": left_out.target, "reason": left_out.reason, "message": left_out.message}
                 for left_out in pool.unresolved
