@@ -17,6 +17,8 @@ from modelpool_operator.store import Mark, Store, mark_of
 from modelpool_operator.table import Table, version_of
 
 MANAGER = "modelpool"
+_ONLY_NEW = "1"
+"""A version that no object has: the apply makes what is not there, and is refused as stale where anything is."""
 
 
 class TooLargeError(Exception):
@@ -114,29 +116,16 @@ class Owned:
             raise
         return manifests.read(obj)
 
-    async def _must_be_absent(self, path: str) -> None:
-        """An apply would merge into what somebody made meanwhile. ApiError with `stale` where that happened."""
-        try:
-            await self._kube.get(path)
-        except ApiError as error:
-            if error.absent:
-                return
-            raise
-        raise ApiError(409, "AlreadyExists", f"{path} is there, and was not seen yet")
-
     async def _write(self, path: str, body: dict[str, Any], present: Found | None, table: Table[Mark]) -> Found:
         size, kind = manifests.size_bytes(body), body["kind"]
         if size > manifests.LIMIT_BYTES:
             kib = manifests.LIMIT_BYTES // 1024
             raise TooLargeError(f"the {kind} would hold {size // 1024} KiB, and {kib} KiB fit; split the namespace")
-        if present is None:
-            await self._must_be_absent(path)
-        elif present.strange:
+        if present is not None and present.strange:
             cleaned = await self._kube.merge(path, manifests.removal(present.strange), MANAGER)
             present = manifests.read(cleaned)
-        if present is not None:
-            body["metadata"]["resourceVersion"] = present.version
-        answer = await self._kube.apply(path, body, MANAGER, force=present is not None)
+        body["metadata"]["resourceVersion"] = _ONLY_NEW if present is None else present.version
+        answer = await self._kube.apply(path, body, MANAGER)
         answer.setdefault("kind", kind)
         metadata = answer["metadata"]
         table.put((metadata["namespace"], metadata["name"]), mark_of(answer))

@@ -214,9 +214,6 @@ async def test_a_read_that_fails_is_an_error_and_not_an_absence(tmp_path: Path) 
         at.api.fail("GET", "configmaps", 500)
         with pytest.raises(ApiError):
             await at.owned.read("shop")
-        at.api.fail("GET", "secrets", 500)
-        with pytest.raises(ApiError):
-            await at.owned.write_secret("shop", {}, NOW)
 
 
 async def test_another_instance_is_told_and_its_objects_are_known_as_its_own(tmp_path: Path) -> None:
