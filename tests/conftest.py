@@ -11,6 +11,7 @@ import browser
 import controlplane_build
 from controlplane import ControlPlane
 from controlplane_build import MODULES
+from controlplane_running import running
 
 CRDS = Path(__file__).parents[1] / "deploy" / "crds"
 NEEDS = {
@@ -80,36 +81,23 @@ def chromium() -> str:
         pytest.skip(str(error))
 
 
-def _running(api: str, *, controllers: bool = True) -> Iterator[ControlPlane]:
-    try:
-        plane = ControlPlane(api, controllers=controllers)
-    except controlplane_build.CannotBuildError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-    try:
-        yield plane
-    finally:
-        plane.close()
-
-
 @pytest.fixture(scope="session")
 def controlplane() -> Iterator[ControlPlane]:
     """The control plane that a worker's tests share: keep to namespaces of your own, and leave nothing cluster-wide."""
-    yield from _running("v1.35")
+    yield from running()
 
 
 @pytest.fixture
 def own_controlplane() -> Iterator[ControlPlane]:
     """A control plane for this test alone: for faults, and for what is cluster-wide."""
-    yield from _running("v1.35")
+    yield from running()
 
 
 @pytest.fixture(scope="session", params=["v1.29", "v1.35"])
 def applied_crds(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """Our CRDs on the oldest API server that is supported and on the newest, each applied in one of the two ways."""
     api: str = request.param
-    for plane in _running(api, controllers=False):
+    for plane in running(api, controllers=False):
         way = ["--server-side"] if api == "v1.35" else []
         plane.kubectl("apply", *way, "-f", str(CRDS)).ok()
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s").ok()

@@ -86,7 +86,14 @@ class Reconciler:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compile")
         self.worklist: Worklist[str] = Worklist("reconcile", self._reconcile, chance=chance, explain=self._explain)
         self.reporter = Reporter(
-            kube, store, identity, now=now, chance=chance, moved=self.worklist.mark, counted=telemetry.wrote
+            kube,
+            store,
+            identity,
+            now=now,
+            chance=chance,
+            moved=self.worklist.mark,
+            doubted=self.look_at_status,
+            counted=telemetry.wrote,
         )
 
     def close(self) -> None:

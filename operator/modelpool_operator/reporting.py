@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 
 class Reporter:
     """Writes the status of one object at most every two seconds, the newest one. `want` and `drop` are called by the
-    reconciler after each look at a namespace."""
+    reconciler after each look at a namespace. `moved` hears of a namespace whose objects are others than were judged,
+    `doubted` of an object whose status may say something else than it should."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Reporter:
         now: Callable[[], datetime],
         chance: Callable[[], float],
         moved: Callable[[str], None],
+        doubted: Callable[[Key], None],
         counted: Callable[[str], None],
     ) -> None:
         self._kube = kube
@@ -48,6 +50,7 @@ class Reporter:
         self._identity = identity
         self._now = now
         self._moved = moved
+        self._doubted = doubted
         self._counted = counted
         self._wanted: dict[Key, Maker] = {}
         self._written: dict[Key, float] = {}
@@ -85,8 +88,8 @@ class Reporter:
         if self._wanted.get(key) is make:
             del self._wanted[key]
         elif key not in self._wanted:
-            # It was found to be right while we were writing something else.
-            self._moved(key[1])
+            # It was found to be right meanwhile: mostly what we wrote, as the watch told it before the answer came.
+            self._doubted(key)
         await self._tell(key, seen, status)
 
     async def _write(self, key: Key, seen: Seen, status: Status) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-import chart_support
 from chart_support import CHART, INSTALL, ROOT, documents
 from controlplane import ControlPlane
+from controlplane_running import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
 
@@ -23,7 +23,7 @@ QUICKSTART = ROOT / "examples" / "quickstart"
 @pytest.fixture(scope="module")
 def own_controlplane() -> Iterator[ControlPlane]:
     """One for the tests here, with a namespace to watch."""
-    for plane in chart_support.running():
+    for plane in running():
         plane.kubectl("create", "namespace", "team-a").ok()
         yield plane
 

@@ -9,6 +9,7 @@ import pytest
 import chart_support
 from chart_support import CHART, OWN, ROOT, selftest
 from controlplane import ControlPlane
+from controlplane_running import running
 from operator_process import Kubelet, OperatorProcess, in_thread, until
 from process_support import eventually, listening
 
@@ -20,7 +21,7 @@ QUICKSTART = str(ROOT / "examples" / "quickstart")
 @pytest.fixture
 def own_controlplane() -> Iterator[ControlPlane]:
     """One for each test, with two namespaces to watch."""
-    for plane in chart_support.running():
+    for plane in running():
         for name in (OWN, "shop", "mill"):
             plane.kubectl("create", "namespace", name).ok()
         yield plane

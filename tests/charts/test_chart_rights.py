@@ -10,6 +10,7 @@ import yaml
 import chart_support
 from chart_support import CHART, Reviews, Right
 from controlplane import ControlPlane
+from controlplane_running import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
 
@@ -94,7 +95,7 @@ def _attempts(namespaces: Iterable[str]) -> Iterator[tuple[str, str, str, str, s
 @pytest.fixture(scope="module")
 def own_controlplane() -> Iterator[ControlPlane]:
     """Two releases: `modelpool` watches everything, `modelpool` in narrow-system one namespace alone."""
-    for plane in chart_support.running():
+    for plane in running():
         for name in (OWN, NARROW_OWN, WATCHED, OTHER):
             plane.kubectl("create", "namespace", name).ok()
         narrow = ["--set=crds.enabled=false", f"--set=watchNamespaces={{{WATCHED}}}"]

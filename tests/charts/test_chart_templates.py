@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-import chart_support
 import generate
 from chart_support import CHART, INSTALL, Manifest, documents, helm_path, identity, rendered
 from controlplane import ControlPlane
+from controlplane_running import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
 
@@ -52,7 +52,7 @@ WRITTEN_BY_THE_OPERATOR = {"ConfigMap", "Secret", "Lease", "Event", "Provider", 
 @pytest.fixture(scope="module")
 def own_controlplane() -> Iterator[ControlPlane]:
     """One with the release's namespace, guarded as install.yaml guards it, and one to watch."""
-    for plane in chart_support.running():
+    for plane in running():
         plane.kubectl("apply", "-f", "-", input=json.dumps(generate.PLACE)).ok()
         plane.kubectl("create", "namespace", "team-a").ok()
         yield plane

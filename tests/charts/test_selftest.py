@@ -15,6 +15,7 @@ import pytest
 import chart_support
 from chart_support import CHART, OWN, PYTHON_ENV, selftest
 from controlplane import ControlPlane
+from controlplane_running import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
 
@@ -24,7 +25,7 @@ LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{OWN}/leases"
 @pytest.fixture(scope="module")
 def own_controlplane() -> Iterator[ControlPlane]:
     """An installation, with the account that `helm test` makes for its pod."""
-    for plane in chart_support.running():
+    for plane in running():
         plane.helm("install", "modelpool", str(CHART), "--namespace", OWN, "--create-namespace").ok()
         hooks = chart_support.rendered(plane, "--show-only=templates/tests/selftest.yaml")
         chart_support.apply(plane, [each for each in hooks if each["kind"] != "Pod"])

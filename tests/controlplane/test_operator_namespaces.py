@@ -1,13 +1,11 @@
 """Watching namespaces by name, with rights in those alone: one that may not be looked at stops no other."""
 
 import json
-import os
 from collections.abc import Iterator
 
 import pytest
 
-import controlplane_build
-from controlplane import ControlPlane
+from controlplane_running import running
 from manifests_for import a_pool_object, a_provider_object
 from operator_process import Cluster, until
 
@@ -18,20 +16,14 @@ ONE, TWO = "one", "two"
 
 @pytest.fixture
 def house() -> Iterator[Cluster]:
-    try:
-        plane = ControlPlane()
-    except controlplane_build.CannotBuildError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-    try:
+    for plane in running():
         for name in (ONE, TWO):
             plane.kubectl("create", "namespace", name).ok()
         made = Cluster(plane, "--set", f"watchNamespaces={{{ONE},{TWO}}}")
-        yield made
-        made.close()
-    finally:
-        plane.close()
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def weight(house: Cluster, namespace: str) -> int:

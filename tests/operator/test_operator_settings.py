@@ -39,7 +39,7 @@ def test_every_variable_counts() -> None:
             "MODELPOOL_IDENTITY": "me",
             "MODELPOOL_LOG_LEVEL": "DEBUG",
             "MODELPOOL_RESYNC_SECONDS": "60",
-            "KUBECONFIG": "/home/me/.kube/config",
+            "KUBECONFIG": "kube/config.yaml",
         }
     )
     assert settings == Settings(
@@ -49,7 +49,7 @@ def test_every_variable_counts() -> None:
         port=9090,
         identity="me",
         log_level="debug",
-        kubeconfig="/home/me/.kube/config",
+        kubeconfig="kube/config.yaml",
         resync_seconds=60.0,
     )
     assert settings.instance.lease == "team-1-operator"

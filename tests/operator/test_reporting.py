@@ -15,6 +15,7 @@ import virtual_loop
 from manifest_cases import pool, provider
 from modelpool_operator import conditions, paths
 from modelpool_operator.kube import ApiError, NotLeadingError
+from modelpool_operator.problems import Key
 from modelpool_operator.reporting import PACE_SECONDS, Reporter, event_of
 from modelpool_operator.store import Seen, Store
 from status_cases import NOW, POOL, world
@@ -88,6 +89,7 @@ class Desk:
     api: Api = field(default_factory=Api)
     store: Store = field(default_factory=Store)
     moved: list[str] = field(default_factory=list)
+    doubted: list[Key] = field(default_factory=list)
     counted: list[str] = field(default_factory=list)
     clock: datetime = NOW
 
@@ -99,6 +101,7 @@ class Desk:
             now=lambda: self.clock,
             chance=lambda: 0.0,
             moved=self.moved.append,
+            doubted=self.doubted.append,
             counted=self.counted.append,
         )
         self.store.see("ModelPool", self.api.put(pool()))
@@ -196,7 +199,7 @@ def test_what_was_found_right_while_something_else_was_being_written_is_looked_a
 
     desk = play(scene)
     assert desk.reason == "SecretNotFound"
-    assert desk.moved == ["default"]
+    assert (desk.doubted, desk.moved) == ([POOL], [])
 
 
 def test_what_is_wanted_anew_during_a_write_is_written_after_it() -> None:

@@ -6,15 +6,12 @@ import os
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-import controlplane_build
 from controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
@@ -24,20 +21,6 @@ INSTALL = ROOT / "deploy" / "install.yaml"
 PYTHON_ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sidecar'}"}
 
 Manifest = dict[str, Any]
-
-
-def running() -> Iterator[ControlPlane]:
-    """A control plane for one module's tests; they skip where it cannot be built, and fail in CI."""
-    try:
-        plane = ControlPlane()
-    except controlplane_build.CannotBuildError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-    try:
-        yield plane
-    finally:
-        plane.close()
 
 
 def helm_path(plane: ControlPlane) -> Path:

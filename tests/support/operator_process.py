@@ -19,10 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-
-import controlplane_build
 from controlplane import ControlPlane
+from controlplane_running import running
 from modelpool_config import mount
 from process_support import Volume
 
@@ -220,20 +218,12 @@ class Cluster:
 
 def cluster(*values: str) -> Iterator[Cluster]:
     """A cluster of its own; skips where it cannot be built, and fails in CI."""
-    try:
-        plane = ControlPlane()
-    except controlplane_build.CannotBuildError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-    made = None
-    try:
+    for plane in running():
         made = Cluster(plane, *values)
-        yield made
-    finally:
-        if made is not None:
+        try:
+            yield made
+        finally:
             made.close()
-        plane.close()
 
 
 class Kubelet:

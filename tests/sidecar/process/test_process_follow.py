@@ -11,7 +11,7 @@ import pytest
 
 from builders import a_config, a_pool, a_provider, a_target, an_api_key
 from modelpool_config import codec
-from modelpool_config.models import Config
+from modelpool_config.models import SCHEMA_VERSION, Config
 from modelpool_sidecar.fake import FakeProvider
 from modelpool_sidecar.fake.log import FakeAttempt
 from modelpool_sidecar.fake.raw import RawAnswer
@@ -208,7 +208,7 @@ async def test_what_cannot_be_used_is_told_once_and_the_last_good_config_stays(v
             await eventually(refused)
             volume.swap()
             first = codec.encode(a_config_at(fakes["primary"], key=False))
-            volume.put(first.replace(b'"1.0"', b'"2.0"', 1))
+            volume.put(first.replace(SCHEMA_VERSION.encode(), b"2.0", 1))
 
             async def refused_again() -> bool:
                 return await process.reloads("invalid") == 2
