@@ -48,6 +48,7 @@ def provider(resource: Provider) -> contract.Provider:
         traffic=spec.traffic or defaults.TRAFFIC,
         timeouts=_timeouts(spec.timeouts or ProviderTimeouts()),
         health=_health(spec.health or Health()),
+        quota_domain=spec.quota_domain,
         connections=_connections(spec.connections or Connections()),
         trace_propagation=spec.trace_propagation or defaults.trace_propagation(public),
         fake=_fake(spec.fake) if spec.dialect == "Fake" else None,

@@ -165,6 +165,8 @@ class Provider(Frozen):
     models: tuple[Model, ...] = ()
     operations: tuple[str, ...] | None = None
     """None: every operation is sent there. A word that this reader does not know is an operation it does not serve."""
+    quota_domain: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Providers of one domain share cooldowns for its limits, and shaping (B22). None: for itself."""
 
 
 class Parameter(Frozen):

@@ -39,13 +39,14 @@ WIRE_NAMES = {
     "same_target": "sameTarget",
     "secret_ref": "secretRef",
     "tokens_per_second": "tokensPerSecond",
+    "quota_domain": "quotaDomain",
     "trace_propagation": "tracePropagation",
 }
 
 FIELDS = {
     "Provider": {
         "": "dialect baseURL auth headers forwardHeaders responseHeaders operations traffic timeouts health "
-        "connections tracePropagation models fake",
+        "quotaDomain connections tracePropagation models fake",
         "auth": "type apiKey",
         "auth.apiKey": "secretRef header prefix",
         "auth.apiKey.secretRef": "name key",

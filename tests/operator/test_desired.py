@@ -121,6 +121,7 @@ def test_what_is_written_wins_over_every_default() -> None:
             "rampUp": "0s",
         },
         connections={"maxOpen": 7, "idleTimeout": "8s"},
+        quotaDomain="team",
         tracePropagation="None",
         operations=["Chat", "Embeddings"],
         models=[
@@ -172,6 +173,7 @@ def test_what_is_written_wins_over_every_default() -> None:
             "rampUp": 0,
         },
         "connections": {"maxOpen": 7, "idleTimeout": 8000},
+        "quotaDomain": "team",
         "tracePropagation": "None",
         "models": (
             {"name": "a", "prices": None, "contextTokens": 8, "maxOutputTokens": 4, "capabilities": ("Tools",)},

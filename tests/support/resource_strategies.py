@@ -89,6 +89,7 @@ _common = {
         max_size=3,
         unique_by=lambda model: model["name"],
     ),
+    "quotaDomain": st.sampled_from(["openai-team", "a"]),
     "tracePropagation": st.sampled_from(["None", "TraceContext"]),
 }
 _fake = st.builds(

@@ -273,6 +273,9 @@ class Model(Spec):
 Operation = Literal["Chat", "Completions", "Embeddings", "Responses"]
 
 
+Word = Annotated[str, Text("a word (letters, digits, - _ .)", r"^[-._A-Za-z0-9]+\Z", most=63)]
+
+
 class ProviderSpec(Spec):
     """What a user says about a Provider."""
 
@@ -320,6 +323,13 @@ class ProviderSpec(Spec):
     health: Health | None = Field(
         default=None,
         description="When a target cools down and how it comes back. Default: each as its own description says.",
+    )
+    quota_domain: Word | None = Field(
+        default=None,
+        alias="quotaDomain",
+        description="A word for the account behind this Provider. Targets of all Providers with the same word share "
+        "what is known of its limits: RateLimited or QuotaExhausted at one cools all of them. Other failures stay "
+        "where they are. Default: each target for itself.",
     )
     connections: Connections | None = Field(
         default=None,

@@ -335,6 +335,8 @@ class Dispatch:
             retry_after=failure.retry_after if failure is not None else None,
             blameless=blameless,
         )
+        if held.target.provider.quota_domain is not None:
+            self.state.quotas.ended(held.target, outcome, now)
         return held.target
 
     @property

@@ -195,6 +195,20 @@ class Health:
         if self._may_speak(ticket, now) and not counted:
             self._judge(outcome, now, rng, retry_after, Blame.NONE if blameless else RULES[outcome].blame)
 
+    def join(self, other: "Health", now: float) -> None:
+        """The account behind both is at its limit, as `other` was told (B22): out for as long, for the same reason.
+
+        A longer cooldown of its own stays. What ends it is the same for both: time after a rate limit, a probe each
+        after a quota.
+        """
+        self._settle(now)
+        until = other.until(now)
+        if until is None or (self._until is not None and self._until >= until):
+            return
+        self._probation = self._probation or other.reason is not Outcome.RATE_LIMITED
+        self._streak = max(self._streak, other._streak)  # noqa: SLF001 - of its own kind
+        self._out(other.reason, until)
+
     def describe(self, now: float) -> dict[str, Any]:
         """For `/-/state`: plain values; `until` in seconds from now."""
         until = self.until(now)
@@ -272,8 +286,10 @@ class Health:
 
     def _cool(self, outcome: Outcome, now: float, rng: Callable[[], float], seconds: float) -> None:
         until = now + seconds * (1 + JITTER * rng())
-        self._until = until if self._until is None else max(self._until, until)
-        self.reason = outcome
+        self._out(outcome, until if self._until is None else max(self._until, until))
+
+    def _out(self, reason: Outcome | None, until: float) -> None:
+        self._until, self.reason = until, reason
         self._good = self._unreachable = 0
         self._epoch += 1
         if self._probation:

@@ -94,6 +94,7 @@ class Provider:
     models: Mapping[str, Ability] = field(default_factory=dict)
     operations: frozenset[str] | None = None
     """By model what it can do, and which operations are sent here; absent = everything (B6)."""
+    quota_domain: str | None = None
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -343,6 +344,7 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
         operations=None
         if raw.operations is None
         else frozenset(BY_WORD[word].name for word in raw.operations if word in BY_WORD),
+        quota_domain=raw.quota_domain,
         prices=MappingProxyType({model.name: _prices(model.prices) for model in raw.models if model.prices}),
     )
 

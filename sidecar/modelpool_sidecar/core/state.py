@@ -11,6 +11,7 @@ from modelpool_sidecar.core.budget import RetryBudget
 from modelpool_sidecar.core.health import Health
 from modelpool_sidecar.core.learned import Learned
 from modelpool_sidecar.core.limits import FULL_RETRY_AFTER, Gcra, InFlight, Limited, Permit, Told
+from modelpool_sidecar.core.quotas import Quotas
 from modelpool_sidecar.core.snapshot import ClosedPool, LimitKey, Pool, RequestLimit, Snapshot, Target, TargetKey
 
 
@@ -26,6 +27,7 @@ class State:
         self._open: dict[str, int] = {}
         self._unsupported: set[tuple[TargetKey, str]] = set()
         self.learned = Learned()
+        self.quotas = Quotas(self.health)
 
     def __repr__(self) -> str:
         running = sum(pool.count for pool in self._in_flight.values())
@@ -105,6 +107,7 @@ class State:
         """
         self._unsupported.clear()
         self.learned.retain(snapshot)
+        self.quotas.retain(snapshot)
         pools = [pool for pool in snapshot.pools.values() if isinstance(pool, Pool)]
         targets = {target.key: target for pool in pools for target in pool.targets.values()}
         limits = {limit.key for pool in pools for limit in pool.request_limits}
@@ -183,6 +186,7 @@ class State:
             "priority": target.priority,
             "weight": target.weight,
             "drained": target.provider.drained,
+            "quotaDomain": target.provider.quota_domain,
             **health.describe(now),
             "unsupported": sorted(operation for key, operation in self._unsupported if key == target.key),
         }
