@@ -101,7 +101,7 @@ def _limits(limits: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
     yield "", ""
     yield _BOLD, "limits that it takes from" if limits else "limits: none"
     for limit in limits:
-        known = ("name", "max", "per", "remaining", "burst", "reset", "inFlight")
+        known = ("name", "level", "max", "per", "remaining", "burst", "reset", "inFlight", "values")
         words = [f"at most {limit['max']}" + (f" per {limit['per']:g} s" if "per" in limit else " at once")]
         words += [f"burst {limit['burst']}"] if limit.get("burst") not in (None, limit["max"]) else []
         words += [f"{limit['remaining']} left after it"] if "remaining" in limit else []

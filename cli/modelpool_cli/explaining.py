@@ -242,7 +242,15 @@ def _limits(pool: Pool, take: Take) -> list[dict[str, Any]]:
     limits = [dict(limit) for limit in told["limits"]]
     if told["concurrency"] is not None:
         limits.append({"name": "concurrency", "max": told["concurrency"], "inFlight": told["inFlight"]})
-    return limits
+    for target in told["targets"]:
+        limits += [_named(target, limit) for limit in target["limits"]]
+    return list({limit["name"]: limit for limit in limits}.values())
+
+
+def _named(target: Mapping[str, Any], limit: Mapping[str, Any]) -> dict[str, Any]:
+    """A target's limit, or its provider's, which several targets may share."""
+    owner = target["name"] if limit["level"] == "target" else target["provider"]
+    return {**limit, "name": f"{limit['level']} {owner}, {limit['name']}"}
 
 
 def _fallback(pool: Pool) -> dict[str, Any]:

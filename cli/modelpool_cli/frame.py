@@ -15,11 +15,11 @@ Line = Sequence[tuple[str, str]]
 _BAR = 10
 _TARGET = frozenset(
     ("name", "provider", "model", "priority", "weight", "drained", "stance", "reason", "until", "share", "probe")
-) | {"inFlight", "unsupported", "blocked", "why"}
+) | {"inFlight", "unsupported", "blocked", "why", "limits"}
 _POOL = frozenset(
     ("name", "models", "closed", "message", "digest", "inFlight", "concurrency", "retriesLeft", "limits", "targets")
 ) | {"unresolved", "servingPriority", "strategy"}
-_LIMIT = frozenset(("name", "max", "per", "burst", "remaining", "reset"))
+_LIMIT = frozenset(("name", "level", "max", "per", "burst", "remaining", "reset"))
 
 
 def frame(state: Mapping[str, Any], lost: str | None = None) -> list[Line]:
@@ -116,7 +116,7 @@ def _pool(pool: Mapping[str, Any]) -> Iterator[Line]:
     for left_out in pool.get("unresolved", ()):
         yield [(f"    {left_out['name']}  ", PLAIN), (f"left out: {left_out['reason']}", WAIT)]
         yield [(f"      {left_out['message']}", SOFT)]
-    for limit in pool["limits"]:
+    for limit in [*pool["limits"], *_of_targets(pool["targets"])]:
         yield _limit(limit)
 
 
@@ -145,6 +145,17 @@ def _targets(pool: Mapping[str, Any]) -> Iterator[Line]:
             (about, SOFT),
             (f"  {more}" if more else "", SOFT),
         ]
+
+
+def _of_targets(targets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Their limits and those of their providers, each once, under a name that says whose it is."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for target in targets:
+        for limit in target.get("limits", ()):
+            owner = target["name"] if limit["level"] == "target" else target["provider"]
+            name = f"{limit['name']} of {limit['level']} {owner}"
+            found[name] = {**limit, "name": name}
+    return list(found.values())
 
 
 def _limit(limit: Mapping[str, Any]) -> Line:

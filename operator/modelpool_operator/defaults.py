@@ -64,6 +64,8 @@ BUDGET_PERCENT = 20
 BUDGET_PER_SECOND = 3
 
 LIMIT_SCOPE: Literal["Divided"] = "Divided"
+LIMIT_BY: Literal["Pool"] = "Pool"
+LIMIT_MODE: Literal["Enforce"] = "Enforce"
 
 
 def api_key_prefix(header: str) -> str:

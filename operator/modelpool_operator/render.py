@@ -4,7 +4,8 @@ from typing import TypeVar
 
 from modelpool_config import models as contract
 from modelpool_operator import defaults, durations
-from modelpool_operator.api.modelpool import Fallback, Limits, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
+from modelpool_operator.api.limits import AttemptLimits, Limits, RequestLimit
+from modelpool_operator.api.modelpool import Fallback, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
 from modelpool_operator.api.provider import (
     APIKey,
     Connections,
@@ -63,6 +64,8 @@ def provider(resource: Provider) -> contract.Provider:
             for model in spec.models or ()
         ),
         operations=spec.operations,
+        limits=_limits(spec.limits),
+        requires=("limits",) if spec.limits and spec.limits.requests else (),
     )
 
 
@@ -95,12 +98,13 @@ def pool(
                     contract.MatchHeader(name=header.name, value=header.value)
                     for header in (target.match.headers if target.match else ())
                 ),
+                limits=_limits(target.limits),
             )
             for target in targets
         ),
         unresolved=unresolved,
         fallback=_fallback(spec.fallback or Fallback(), len(targets)),
-        limits=_limits(spec.limits or Limits()),
+        limits=_limits(spec.limits),
         total=_time(total, defaults.TOTAL),
         last_resort=spec.last_resort or defaults.LAST_RESORT,
         pinning=spec.pinning or defaults.PINNING,
@@ -111,7 +115,10 @@ def pool(
 
 def _requires(spec: ModelPoolSpec, strategy: contract.StrategyName, targets: tuple[Target, ...]) -> tuple[str, ...]:
     """What a sidecar must be able to do, so that it does not serve the pool by half (B52)."""
+    own = (spec.limits.requests if spec.limits else None) or ()
     needs = {
+        "limits": any(limit.by not in (None, defaults.LIMIT_BY) or limit.mode == "Observe" for limit in own)
+        or any(target.limits and target.limits.requests for target in targets),
         "match": any(target.match for target in targets),
         "parameters": spec.parameters or any(target.parameters for target in targets),
         "strategies": strategy != defaults.STRATEGY,
@@ -220,19 +227,24 @@ def _same_target(spec: SameTarget) -> contract.SameTarget:
     )
 
 
-def _limits(spec: Limits) -> contract.Limits:
+def _limits(spec: Limits | AttemptLimits | None) -> contract.Limits:
+    concurrency = spec.concurrency if isinstance(spec, Limits) else None
     return contract.Limits(
-        requests=tuple(
-            contract.RequestLimit(
-                name=limit.name,
-                max=limit.max,
-                per=durations.parse(limit.per),
-                burst=limit.burst or limit.max,
-                scope=limit.scope or defaults.LIMIT_SCOPE,
-            )
-            for limit in spec.requests or ()
-        ),
-        concurrency=contract.Concurrency(max=spec.concurrency.max) if spec.concurrency else None,
+        requests=tuple(_request_limit(limit) for limit in (spec.requests if spec else None) or ()),
+        concurrency=contract.Concurrency(max=concurrency.max) if concurrency else None,
+    )
+
+
+def _request_limit(spec: RequestLimit) -> contract.RequestLimit:
+    return contract.RequestLimit(
+        name=spec.name,
+        max=spec.max,
+        per=durations.parse(spec.per),
+        burst=spec.burst or spec.max,
+        scope=spec.scope or defaults.LIMIT_SCOPE,
+        by=spec.by or defaults.LIMIT_BY,
+        header=spec.header,
+        mode=spec.mode or defaults.LIMIT_MODE,
     )
 
 

@@ -18,7 +18,7 @@ SCHEMA_MINOR = 5
 SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 # What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
-FEATURES: frozenset[str] = frozenset({"match", "parameters", "strategies"})
+FEATURES: frozenset[str] = frozenset({"limits", "match", "parameters", "strategies"})
 
 OutcomeName = Literal[
     "Unreachable",
@@ -122,6 +122,36 @@ class Fake(Frozen):
     script: tuple[FakeStep, ...] = ()
 
 
+class RequestLimit(Frozen):
+    """At most `max` requests each `per`, `burst` of them at once (GCRA). Divided: this sidecar's share of it (B13).
+
+    `by`: each value of what it names has a bucket of its own. `header`: set for Header, and only there. Observe counts
+    what would be refused and lets it pass. What is not Pool or not Enforce needs the feature `limits`.
+    """
+
+    name: Name
+    max: Annotated[int, Field(ge=1)]
+    per: Annotated[int, Field(ge=1000, le=86_400_000)]
+    burst: Annotated[int, Field(ge=1)]
+    scope: Literal["Sidecar", "Divided"]
+    by: Literal["Pool", "Header", "Namespace"] = "Pool"
+    header: str | None = None
+    mode: Literal["Enforce", "Observe"] = "Enforce"
+
+
+class Concurrency(Frozen):
+    """At most `max` requests at once in this pool, each held to the end of its answer (B11)."""
+
+    max: Annotated[int, Field(ge=1)]
+
+
+class Limits(Frozen):
+    """What a pool admits, or what may be sent to a target or provider (B8); the last two need the feature `limits`."""
+
+    requests: tuple[RequestLimit, ...] = ()
+    concurrency: Concurrency | None = None
+
+
 Price = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$")]
 
 
@@ -167,6 +197,8 @@ class Provider(Frozen):
     """None: every operation is sent there. A word that this reader does not know is an operation it does not serve."""
     quota_domain: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Providers of one domain share cooldowns for its limits, and shaping (B22). None: for itself."""
+    limits: Limits = Limits()
+    """What the account allows, whichever pool asks."""
 
 
 class Parameter(Frozen):
@@ -198,6 +230,7 @@ class Target(Frozen):
     parameters: tuple[Parameter, ...] = ()
     """They win over the pool's of the same name. Needs the feature `parameters`, as the pool's do."""
     match_headers: tuple[MatchHeader, ...] = ()
+    limits: Limits = Limits()
 
 
 class Unresolved(Frozen):
@@ -232,29 +265,6 @@ class Fallback(Frozen):
     max_attempts: Annotated[int, Field(ge=1)]
     same_target: SameTarget
     retry_budget: RetryBudget
-
-
-class RequestLimit(Frozen):
-    """At most `max` requests each `per`, `burst` of them at once (GCRA). Divided: this sidecar's share of it (B13)."""
-
-    name: Name
-    max: Annotated[int, Field(ge=1)]
-    per: Annotated[int, Field(ge=1000, le=86_400_000)]
-    burst: Annotated[int, Field(ge=1)]
-    scope: Literal["Sidecar", "Divided"]
-
-
-class Concurrency(Frozen):
-    """At most `max` requests at once in this pool, each held to the end of its answer (B11)."""
-
-    max: Annotated[int, Field(ge=1)]
-
-
-class Limits(Frozen):
-    """What a pool admits (B8)."""
-
-    requests: tuple[RequestLimit, ...]
-    concurrency: Concurrency | None
 
 
 StrategyName = Literal["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "ConsistentHash"]

@@ -33,6 +33,7 @@ class Account:
     refusal: str | None = None
     outcome: Outcome | None = None
     first_token: float | None = None
+    observed: tuple[str, ...] = ()
 
     def trace(self, telemetry: Telemetry) -> RequestTrace:
         """Its telemetry begins."""
@@ -111,4 +112,5 @@ class Account:
             config=self.pool.short_digest if self.pool is not None else "",
             trace_id=trace_id,
             cost=self.cost(),
+            observed=self.observed,
         )

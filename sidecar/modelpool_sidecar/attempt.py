@@ -34,7 +34,8 @@ DONE_SECONDS = 2.0
 LINGER_SECONDS = 0.1
 """After the terminal event: this long for the end of the framing, so that the connection can be reused."""
 
-_UNREACHABLE: frozenset[ErrorKind] = frozenset({"dns", "connect", "connect_timeout", "tls", "reset", "stale"})
+_UNSENT: frozenset[ErrorKind] = frozenset({"dns", "connect", "connect_timeout", "tls"})
+_UNREACHABLE: frozenset[ErrorKind] = _UNSENT | {"reset", "stale"}
 _CLIENTS_FAULT = frozenset({Outcome.REJECTED, Outcome.CONTEXT_LENGTH, Outcome.CONTENT_POLICY})
 
 
@@ -183,7 +184,7 @@ class AttemptRun:
                 self._start_afresh()
             case "head":
                 outcome = Outcome.UNREACHABLE if kind in _UNREACHABLE else Outcome.BROKEN
-                self._fail(Fault(outcome, detail))
+                self._fail(Fault(outcome, detail, unsent=kind in _UNSENT))
             case "failed":
                 self._fail_by_status(whole=False)
             case "linger":

@@ -14,8 +14,9 @@ from modelpool_sidecar.account import Account
 from modelpool_sidecar.attempt import AttemptRun
 from modelpool_sidecar.core import affinity, cost, retryafter
 from modelpool_sidecar.core import request as parsing
+from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Sleep, Stop, Try
-from modelpool_sidecar.core.limits import Permit
+from modelpool_sidecar.core.limits import Permit, tightest
 from modelpool_sidecar.core.needs import Tiers
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Record
@@ -68,6 +69,7 @@ class Exchange:
         request: Request,
         pool: Pool,
         tiers: Tiers,
+        asker: Asker,
         permit: Permit,
         downstream: Downstream,
         on_over: Callable[["Exchange"], None],
@@ -89,6 +91,7 @@ class Exchange:
             tiers=tiers,
             stream=request.stream,
             key=affinity.of(pool.strategy, request) if pool.strategy.by is not None else None,
+            asker=asker,
         )
         self._trace: RequestTrace = self._account.trace(services.telemetry)
         self._try: Try | None = None
@@ -213,6 +216,7 @@ class Exchange:
             other_credential=self._keyring.has_other(provider.auth, fault.status),
             credential=provider.auth.source if provider.auth else "",
             blameless=fault.blameless,
+            unsent=fault.unsent,
         )
         self._attempt_over(fault.outcome, fault.status)
         self._run = None
@@ -298,7 +302,9 @@ class Exchange:
         provider = self._try.target.provider if self._try is not None else None
         passed = headers if own or provider is None else openai.answer_headers(headers, provider)
         framing = () if length is None else (("content-length", str(length)),)
-        self._downstream.head(status, (*passed, *more, *self._permit.headers, *self._told(), *framing))
+        limit = tightest(self._permit.told, self._dispatch.told)
+        limits = () if limit is None else limit.headers
+        self._downstream.head(status, (*passed, *more, *limits, *self._told(), *framing))
 
     def _told(self) -> Headers:
         """The headers that say who answered (B41)."""
@@ -355,7 +361,7 @@ class Exchange:
             return
         self._over = True
         self._dispatch.abandon(self._services.clock.now())
-        if not self._account.attempts:
+        if self._nothing_sent:
             self._permit.refund(self._services.clock.now())
         self._permit.release()
         self._on_over(self)
@@ -364,7 +370,14 @@ class Exchange:
         except Exception as error:  # who listens to records must not undo the answer
             faults.log(logger, "a request could not be recorded", error)
 
+    @property
+    def _nothing_sent(self) -> bool:
+        """Whether no provider has anything of the request, so that it used nothing (B10)."""
+        failures = self._dispatch.failures
+        return len(failures) == len(self._account.attempts) and all(failure.unsent for failure in failures)
+
     def _record(self) -> None:
+        self._account.observed = (*self._permit.observed, *self._dispatch.observed)
         record = self._account.record(self._services.clock.now(), self._trace.trace_id)
         self._trace.end(record)
         self._services.on_record(record)

@@ -34,7 +34,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a run failed before its commit. `detail` is ours; the rest is the provider's, `whole` if read to its end."""
+    """Why a run failed before its commit. `detail` is ours; the rest is the provider's, `whole` if read to its end.
+
+    `unsent`: no connection came about, so the provider has nothing of the request.
+    """
 
     outcome: Outcome
     detail: str
@@ -43,6 +46,7 @@ class Fault:
     body: bytes = b""
     whole: bool = False
     blameless: bool = False
+    unsent: bool = False
 
 
 class Owner(Protocol):

@@ -9,6 +9,7 @@ from typing import Protocol
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.core import matching, needs, routing
 from modelpool_sidecar.core import request as parsing
+from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.limits import Limited, Permit
 from modelpool_sidecar.core.needs import Tiers
 from modelpool_sidecar.core.refusal import Refusal
@@ -87,19 +88,22 @@ class Proxy:
         if isinstance(tiers, Refusal):
             self._refuse(tiers, downstream, request, pool)
             return
-        self._admit(request, pool, tiers, downstream)
+        asker = Asker(request.headers, snapshot.namespace)
+        self._admit(request, pool, tiers, asker, downstream)
 
-    def _admit(self, request: Request, pool: Pool, tiers: Tiers, downstream: Downstream) -> None:
+    def _admit(self, request: Request, pool: Pool, tiers: Tiers, asker: Asker, downstream: Downstream) -> None:
         now = self._services.clock.now()
-        permit = self._services.state.admit(pool, now)
+        permit = self._services.state.admit(pool, now, asker)
         if isinstance(permit, Limited):
             self._refuse(_limited(pool, permit), downstream, request, pool)
             return
         self._services.state.budget(pool).request(now)
-        self._exchange(request, pool, tiers, permit, downstream)
+        self._exchange(request, pool, tiers, asker, permit, downstream)
 
-    def _exchange(self, request: Request, pool: Pool, tiers: Tiers, permit: Permit, downstream: Downstream) -> None:
-        exchange = Exchange(self._services, request, pool, tiers, permit, downstream, self._exchanges.discard)
+    def _exchange(
+        self, request: Request, pool: Pool, tiers: Tiers, asker: Asker, permit: Permit, downstream: Downstream
+    ) -> None:
+        exchange = Exchange(self._services, request, pool, tiers, asker, permit, downstream, self._exchanges.discard)
         self._exchanges.add(exchange)
         exchange.start()
 
@@ -173,5 +177,6 @@ def _limited(pool: Pool, limited: Limited) -> Refusal:
     if limited.kind == "concurrency":
         message = f"pool {pool.name}: {limited.max} requests are in flight, which is its limit; {wait}"
         return Refusal("concurrency_exceeded", message, retry_after=limited.retry_after)
-    message = f"pool {pool.name}: the limit {limited.limit!r} of {limited.max} requests is reached; {wait}"
+    values = f" for this value of {limited.header}" if limited.header else ""
+    message = f"pool {pool.name}: the limit {limited.limit!r} of {limited.max} requests is reached{values}; {wait}"
     return Refusal("rate_limit_exceeded", message, retry_after=limited.retry_after, headers=limited.headers)

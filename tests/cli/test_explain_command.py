@@ -20,7 +20,7 @@ spec: {dialect: OpenAI, auth: {type: APIKey, apiKey: {secretRef: {name: openai, 
 apiVersion: modelpool.dev/v1alpha1
 kind: Provider
 metadata: {name: small}
-spec: {dialect: Fake}
+spec: {dialect: Fake, limits: {requests: [{name: account, max: 30, per: 1m}]}}
 ---
 apiVersion: modelpool.dev/v1alpha1
 kind: Provider
@@ -37,7 +37,7 @@ spec:
     concurrency: {max: 8}
   timeouts: {total: 90s}
   targets:
-  - {name: big, providerRef: {name: big}, model: gpt-4o, weight: 70}
+  - {name: big, providerRef: {name: big}, model: gpt-4o, weight: 70, limits: {requests: [{name: few, max: 5, per: 1m}]}}
   - {name: small, providerRef: {name: small}, model: tiny, weight: 30}
   - {name: spare, providerRef: {name: small}, priority: 1}
   - {name: resting, providerRef: {name: resting}, model: m, priority: 1}
@@ -116,7 +116,9 @@ def test_the_pool_the_order_and_the_share_of_the_first_choice_are_the_sidecars_o
 
 def test_limits_fallback_and_deadlines_are_those_that_count(told: Any) -> None:
     _, seen = told("--model", "chat", "--header", "x-stainless-read-timeout=30")
-    minute, concurrency = seen["limits"]
+    minute, concurrency, few, account = seen["limits"]
+    assert (few["name"], few["max"]) == ("target big, few", 5)
+    assert (account["name"], account["max"]) == ("provider small, account", 30), "two targets use it: it stands once"
     assert (minute["name"], minute["max"], minute["per"], minute["remaining"]) == ("minute", 60, 60.0, 9)
     assert concurrency == {"name": "concurrency", "max": 8, "inFlight": 1}
     assert seen["fallback"]["maxAttempts"] == 4

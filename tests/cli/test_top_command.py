@@ -26,17 +26,20 @@ from modelpool_sidecar.core.state import State
 
 PATIENCE_SECONDS = 20.0
 NOW = 1000.0
+MINUTE = {"name": "minute", "max": 60, "per": 60_000, "burst": 60, "scope": "Sidecar"}
 
 
 def a_state(**changes: Any) -> dict[str, Any]:
     """What `/-/state` tells of one pool with two targets."""
-    targets = [a_target("one", weight=9), a_target("two"), a_target("later", priority=1)]
+    few = {"requests": [{**MINUTE, "name": "few", "by": "Header", "header": "x-tenant"}]}
+    targets = [a_target("one", weight=9, limits=few), a_target("two"), a_target("later", priority=1)]
     limits = {
-        "requests": [{"name": "minute", "max": 60, "per": 60_000, "burst": 60, "scope": "Sidecar"}],
+        "requests": [MINUTE],
         "concurrency": {"max": 8},
     }
     pool = a_pool(targets=targets, models=("chat", "gpt-*"), limits=limits)
-    providers = [a_provider(name) for name in ("one", "two", "later")]
+    account = {"requests": [{**MINUTE, "name": "account", "mode": "Observe"}]}
+    providers = [a_provider("one", limits=account), a_provider("two"), a_provider("later")]
     state = State().describe(a_snapshot([pool], providers), NOW)
     state["pools"][0]["servingPriority"] = 0
     return {
@@ -66,6 +69,8 @@ def test_a_frame_tells_pool_targets_and_limits() -> None:
     )
     assert re.search(r"^     1  later  serving  ##########    1 of 1 ", shown, re.MULTILINE)
     assert "    limit minute  60 left of 60 per 1 min, whole" in shown
+    assert "    limit few of target one  60 left of 60 per 1 min, whole  by x-tenant  values 0" in shown
+    assert "    limit account of provider one  60 left of 60 per 1 min, whole  mode Observe  observed 0" in shown
 
 
 STANDINGS: dict[str, tuple[dict[str, Any], str]] = {

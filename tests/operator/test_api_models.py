@@ -46,7 +46,9 @@ WIRE_NAMES = {
 FIELDS = {
     "Provider": {
         "": "dialect baseURL auth headers forwardHeaders responseHeaders operations traffic timeouts health "
-        "quotaDomain connections tracePropagation models fake",
+        "quotaDomain connections tracePropagation limits models fake",
+        "limits": "requests",
+        "limits.requests": "name max per burst by header scope mode",
         "auth": "type apiKey",
         "auth.apiKey": "secretRef header prefix",
         "auth.apiKey.secretRef": "name key",
@@ -63,7 +65,7 @@ FIELDS = {
     "ModelPool": {
         "": "models targets strategy fallback limits parameters timeouts lastResort pinning response",
         "models": "name",
-        "targets": "name providerRef model weight priority parameters match",
+        "targets": "name providerRef model weight priority parameters match limits",
         "targets.parameters": "name action value",
         "parameters": "name action value",
         "targets.providerRef": "name",
@@ -76,7 +78,9 @@ FIELDS = {
         "fallback.sameTarget.backoff": "initial max",
         "fallback.retryBudget": "percent minPerSecond",
         "limits": "requests concurrency",
-        "limits.requests": "name max per burst scope",
+        "limits.requests": "name max per burst by header scope mode",
+        "targets.limits": "requests",
+        "targets.limits.requests": "name max per burst by header scope mode",
         "limits.concurrency": "max",
         "timeouts": "total",
         "response": "model",

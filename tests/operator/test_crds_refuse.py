@@ -36,6 +36,12 @@ DIFFERENTLY = {
     "strategy.consistentHash.header must not be set where by is not Header": (
         "strategy.consistentHash.header does nothing where by is not Header"
     ),
+    "limits.requests[0].header must be set where by is Header": "limits.requests[0].header is required",
+    "limits.requests[1].header must not be set where by is not Header": "limits.requests[1].header does nothing",
+    "limits.requests[0].header must not be set where by is not Header": "limits.requests[0].header does nothing",
+    "targets[0].limits.requests[0].header must be set where by is Header": (
+        "targets[0].limits.requests[0].header is required"
+    ),
     "targets[0].match.headers must not name a header twice; names are compared without case": (
         "targets[0].match.headers[1].name"
     ),

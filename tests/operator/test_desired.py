@@ -124,11 +124,13 @@ def test_what_is_written_wins_over_every_default() -> None:
         quotaDomain="team",
         tracePropagation="None",
         operations=["Chat", "Embeddings"],
+        limits={"requests": [{"name": "account", "max": 9, "per": "1s"}]},
         models=[
             {"name": "a", "contextTokens": 8, "maxOutputTokens": 4, "capabilities": ["Tools"]},
             {"name": "b", "prices": {"inputPerMillion": "1.50"}},
         ],
     )
+    tenants = {"by": "Header", "header": "X-Tenant", "mode": "Observe"}
     busy = pool(
         "busy",
         models=[{"name": "gpt-*"}, {"name": "x"}],
@@ -142,7 +144,7 @@ def test_what_is_written_wins_over_every_default() -> None:
             "retryBudget": {"percent": 0, "minPerSecond": 0},
         },
         limits={
-            "requests": [{"name": "m", "max": 60, "per": "1m", "burst": 5, "scope": "Sidecar"}],
+            "requests": [{"name": "m", "max": 60, "per": "1m", "burst": 5, "scope": "Sidecar", **tenants}],
             "concurrency": {"max": 4},
         },
         timeouts={"total": "30s"},
@@ -186,6 +188,21 @@ def test_what_is_written_wins_over_every_default() -> None:
             },
         ),
         "operations": ("Chat", "Embeddings"),
+        "limits": {
+            "requests": (
+                {
+                    "name": "account",
+                    "max": 9,
+                    "per": 1000,
+                    "burst": 9,
+                    "scope": "Divided",
+                    "by": "Pool",
+                    "header": None,
+                    "mode": "Enforce",
+                },
+            ),
+            "concurrency": None,
+        },
     }
     assert config.pools[0].model_dump(by_alias=True, exclude={"requires", "unresolved"}) == {
         "name": "busy",
@@ -201,6 +218,7 @@ def test_what_is_written_wins_over_every_default() -> None:
                 "priority": 3,
                 "parameters": (),
                 "matchHeaders": (),
+                "limits": {"requests": (), "concurrency": None},
             },
             {
                 "name": "b",
@@ -210,6 +228,7 @@ def test_what_is_written_wins_over_every_default() -> None:
                 "priority": 0,
                 "parameters": (),
                 "matchHeaders": (),
+                "limits": {"requests": (), "concurrency": None},
             },
         ),
         "fallback": {
@@ -220,7 +239,7 @@ def test_what_is_written_wins_over_every_default() -> None:
             "retryBudget": {"percent": 0, "minPerSecond": 0},
         },
         "limits": {
-            "requests": ({"name": "m", "max": 60, "per": 60000, "burst": 5, "scope": "Sidecar"},),
+            "requests": ({"name": "m", "max": 60, "per": 60000, "burst": 5, "scope": "Sidecar", **tenants},),
             "concurrency": {"max": 4},
         },
         "total": 30000,
@@ -242,6 +261,31 @@ def test_what_an_older_sidecar_must_not_ignore_is_required() -> None:
     assert chosen.consistent_hash == contract.ConsistentHash(by="Header", header="X-Session")
     assert chosen.targets[0].match_headers == (contract.MatchHeader(name="X-Tier", value="premium"),)
     assert set(chosen.requires) <= contract.FEATURES
+
+
+def test_limits_that_an_older_sidecar_does_not_know_are_required_where_they_stand() -> None:
+    minute = {"name": "minute", "max": 9, "per": "1m"}
+    limited = provider("limited", limits={"requests": [minute]})
+    targets = [_target("a", "openai", limits={"requests": [minute]})]
+    result = _run(
+        limited,
+        provider(auth=keyed()),
+        secret(api_key="k"),
+        pool("plain", limits={"requests": [minute]}),
+        pool("by-header", limits={"requests": [{**minute, "by": "Header", "header": "x-tenant"}]}),
+        pool("observing", limits={"requests": [{**minute, "mode": "Observe"}]}),
+        pool("targets", targets=targets),
+        pool("used", targets=[_target("a", "limited")]),
+    )
+    config = _config(result)
+    assert {pool.name: pool.requires for pool in config.pools} == {
+        "by-header": ("limits",),
+        "observing": ("limits",),
+        "plain": (),
+        "targets": ("limits",),
+        "used": (),
+    }
+    assert {provider.name: provider.requires for provider in config.providers} == {"limited": ("limits",), "openai": ()}
 
 
 def test_a_fake_has_its_script_and_no_address() -> None:

@@ -104,10 +104,24 @@ def _spec(dialect: str, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[dic
     return st.fixed_dictionaries({"dialect": st.just(dialect)}, optional={**_common, **more})
 
 
+_limit = st.fixed_dictionaries(
+    {"name": _names, "max": st.integers(1, 1000), "per": _time(1000)},
+    optional={
+        "burst": st.integers(1, 1000),
+        "scope": st.sampled_from(["Sidecar", "Divided"]),
+        "mode": st.sampled_from(["Enforce", "Observe"]),
+        "by": st.sampled_from(["Pool", "Namespace"]),
+    },
+)
+_by_header = st.builds(lambda limit: {**limit, "by": "Header", "header": "X-Tenant"}, _limit)
+_request_limits = st.lists(_limit | _by_header, max_size=3, unique_by=lambda limit: limit["name"])
+_attempt_limits = _part(requests=_request_limits)
 providers = st.builds(
     lambda name, spec: resource("Provider", name, spec),
     st.sampled_from(PROVIDERS),
-    st.one_of(_spec("OpenAI", baseURL=_urls), _spec("Fake", fake=_fake)),
+    st.one_of(
+        _spec("OpenAI", baseURL=_urls, limits=_attempt_limits), _spec("Fake", fake=_fake, limits=_attempt_limits)
+    ),
 )
 
 _parameters = st.lists(
@@ -138,6 +152,7 @@ _target = st.fixed_dictionaries(
         "weight": st.integers(0, 100),
         "priority": st.integers(0, 3),
         "parameters": _parameters,
+        "limits": _attempt_limits,
         "match": st.fixed_dictionaries(
             {
                 "headers": st.lists(
@@ -155,10 +170,6 @@ _hash = st.sampled_from([{"by": "Prompt"}, {"by": "Header", "header": "X-Session
 _strategy = st.one_of(
     st.builds(lambda kind: {"type": kind}, _plain),
     st.builds(lambda hashed: {"type": "ConsistentHash", "consistentHash": hashed}, _hash),
-)
-_limit = st.fixed_dictionaries(
-    {"name": _names, "max": st.integers(1, 1000), "per": _time(1000)},
-    optional={"burst": st.integers(1, 1000), "scope": st.sampled_from(["Sidecar", "Divided"])},
 )
 _outcomes = st.sampled_from(["Unreachable", "Failed", "RateLimited", "ContentPolicy", "LocalLimit", "Empty"])
 pools = st.builds(
@@ -186,7 +197,7 @@ pools = st.builds(
                 retryBudget=_part(percent=st.integers(0, 100), minPerSecond=st.integers(0, 10)),
             ),
             "limits": _part(
-                requests=st.lists(_limit, max_size=3, unique_by=lambda limit: limit["name"]),
+                requests=_request_limits,
                 concurrency=st.fixed_dictionaries({"max": st.integers(1, 100)}),
             ),
             "parameters": _parameters,

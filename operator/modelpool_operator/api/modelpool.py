@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from modelpool_config.models import OutcomeName, StrategyName
+from modelpool_operator.api.limits import AttemptLimits, Limits
 from modelpool_operator.api.meta import Resource
 from modelpool_operator.api.types import (
     AnyList,
@@ -111,6 +112,11 @@ class Target(Spec):
         default=None,
         description="A target that has it takes only the requests that it describes, for a tenant or a tier say. "
         "Clients choose their headers: this sorts requests, it protects nothing. Default: every request.",
+    )
+    limits: AttemptLimits | None = Field(
+        default=None,
+        description="What may be sent to this target; where it is reached the target is passed over, and that is no "
+        "attempt. Default: no limit.",
     )
 
 
@@ -225,46 +231,6 @@ class Fallback(Spec):
         alias="retryBudget",
         description="A ceiling on repeats over all requests. Default: 20 percent and 3 per second.",
     )
-
-
-class RequestLimit(Spec):
-    """So many requests in so much time."""
-
-    example: ClassVar[str] = "{name: minute, max: 600, per: 1m}"
-
-    name: EntryName = Field(description="The limit's name in errors and metrics; unique in the pool.")
-    max: Annotated[int, Between(1, 1_000_000_000)] = Field(description="Requests allowed in the time of per.")
-    per: Annotated[str, Within("1s", "24h")] = Field(description="The time, from 1s to 24h.")
-    burst: Annotated[int, Between(1, 1_000_000_000)] | None = Field(
-        default=None, description="How many may come at once. Default: the same as max."
-    )
-    scope: Literal["Sidecar", "Divided"] | None = Field(
-        default=None,
-        description="Sidecar: each sidecar allows this much. Divided: each takes max divided by the number of sidecars "
-        "in the namespace, at least 1. Default: Divided.",
-    )
-
-
-class Concurrency(Spec):
-    """So many requests at once."""
-
-    example: ClassVar[str] = "{max: 50}"
-
-    max: Annotated[int, Between(1, 1_000_000)] = Field(
-        description="Requests at once, each counted to the end of its answer. Each sidecar takes max / number of "
-        "sidecars in the namespace, at least 1. Above it: 429."
-    )
-
-
-class Limits(Spec):
-    """What the pool admits."""
-
-    example: ClassVar[str] = "{requests: [{name: minute, max: 600, per: 1m}], concurrency: {max: 50}}"
-
-    requests: Annotated[tuple[RequestLimit, ...], AnyList(), AtMost(16)] | None = Field(
-        default=None, description="Limits on requests; all of them hold. Default: none."
-    )
-    concurrency: Concurrency | None = Field(default=None, description="Requests at once. Default: no limit.")
 
 
 class PoolTimeouts(Spec):

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from modelpool_operator.api.limits import AttemptLimits
 from modelpool_operator.api.meta import Resource
 from modelpool_operator.api.types import (
     URL,
@@ -340,6 +341,11 @@ class ProviderSpec(Spec):
         alias="tracePropagation",
         description="Whether the attempt's trace context (traceparent, tracestate; never baggage) is sent along. "
         "Default: None for public hosts, TraceContext for private ones.",
+    )
+    limits: AttemptLimits | None = Field(
+        default=None,
+        description="What the account allows, over all pools that use it; where it is reached its targets are passed "
+        "over. Default: no limit.",
     )
     models: Annotated[tuple[Model, ...], AnyList(), AtMost(64)] | None = Field(
         default=None,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from modelpool_operator import durations
 from modelpool_operator.api.modelpool import ModelPool, ModelPoolSpec
 from modelpool_operator.api.types import shown
-from modelpool_operator.checks import headers, parameters
+from modelpool_operator.checks import headers, limits, parameters
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Problem
 
@@ -42,11 +42,18 @@ def name_stands_twice(spec: ModelPoolSpec) -> Iterator[Finding]:
     for index, target in enumerate(spec.targets):
         asked = (header.name for header in target.match.headers) if target.match else ()
         yield from repeated(("spec", "targets", index, "match", "headers"), asked, "name", fold=True)
-    limits = (spec.limits.requests if spec.limits else None) or ()
-    yield from repeated(("spec", "limits", "requests"), (limit.name for limit in limits), "name")
     if spec.fallback:
         yield from repeated(("spec", "fallback", "outcomes"), spec.fallback.outcomes or ())
         yield from repeated(("spec", "fallback", "statuses"), spec.fallback.statuses or ())
+
+
+def limit_does_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """The pool's and the targets'."""
+    if spec.limits:
+        yield from limits.judge(("spec", "limits", "requests"), spec.limits.requests)
+    for index, target in enumerate(spec.targets):
+        if target.limits:
+            yield from limits.judge(("spec", "targets", index, "limits", "requests"), target.limits.requests)
 
 
 def backoff_above_its_cap(spec: ModelPoolSpec) -> Iterator[Finding]:
@@ -105,6 +112,7 @@ CHECKS: tuple[Check, ...] = (
     every_weight_is_zero,
     star_inside_a_name,
     name_stands_twice,
+    limit_does_not_fit,
     backoff_above_its_cap,
     retries_beyond_the_attempts,
     parameter_out_of_place,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from modelpool_operator import defaults, durations
 from modelpool_operator.api.provider import FakeStep, Provider, ProviderSpec
-from modelpool_operator.checks import headers, urls
+from modelpool_operator.checks import headers, limits, urls
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Path, Problem
 
@@ -122,6 +122,12 @@ def name_stands_twice(spec: ProviderSpec) -> Iterator[Finding]:
         yield from repeated(("spec", "models", index, "capabilities"), model.capabilities or ())
 
 
+def limit_does_not_fit(spec: ProviderSpec) -> Iterator[Finding]:
+    """What the account allows."""
+    if spec.limits:
+        yield from limits.judge(("spec", "limits", "requests"), spec.limits.requests)
+
+
 def cooldown_above_its_cap(spec: ProviderSpec) -> Iterator[Finding]:
     """A first cooldown that is longer than the longest one."""
     first, most = (spec.health.cooldown, spec.health.max_cooldown) if spec.health else (None, None)
@@ -178,6 +184,7 @@ CHECKS: tuple[Check, ...] = (
     credential_written_out,
     header_never_passes,
     name_stands_twice,
+    limit_does_not_fit,
     cooldown_above_its_cap,
     step_never_comes,
     star_in_a_model,

@@ -15,6 +15,7 @@ PROVIDER: dict[str, dict[str, Any]] = {
     "spec.models": BY_NAME,
     "spec.models[].capabilities": SET,
     "spec.fake.script": WHOLE,
+    "spec.limits.requests": BY_NAME,
     "status.conditions": BY_TYPE,
 }
 MODEL_POOL: dict[str, dict[str, Any]] = {
@@ -26,6 +27,7 @@ MODEL_POOL: dict[str, dict[str, Any]] = {
     "spec.fallback.outcomes": SET,
     "spec.fallback.statuses": SET,
     "spec.limits.requests": BY_NAME,
+    "spec.targets[].limits.requests": BY_NAME,
     "status.conditions": BY_TYPE,
     "status.targets": BY_NAME,
 }

@@ -1,6 +1,7 @@
 """What a ModelPool must be beyond its schema: the rules of `checks.pool`."""
 
 from modelpool_operator.checks import headers, parameters
+from modelpool_operator.crds import limit_rules
 from modelpool_operator.crds.rules import Rule, at_most, literal, matches, present, unique_names, where
 
 _DIGITS = "['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']"
@@ -53,6 +54,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
             says="'must not be ' + self + ': its value is a credential, and no secret here'",
         ),
     ),
+    **limit_rules.at("spec.limits.requests"),
+    **limit_rules.at("spec.targets[].limits.requests"),
     "spec.strategy": (
         Rule(
             "!has(self.type) || self.type != 'ConsistentHash' || has(self.consistentHash)",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from modelpool_operator.checks import headers
-from modelpool_operator.crds import base_urls
+from modelpool_operator.crds import base_urls, limit_rules
 from modelpool_operator.crds.rules import Rule, at_most, literal, matches, present, unique_entries, unique_names, where
 
 _KEY_HEADER = "(has(self.auth.apiKey.header) ? self.auth.apiKey.header.lowerAscii() : 'authorization')"
@@ -52,6 +52,7 @@ def _says_nothing(member: str) -> Rule:
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
+    **limit_rules.at("spec.limits.requests"),
     "spec": (
         *base_urls.rules(),
         Rule(

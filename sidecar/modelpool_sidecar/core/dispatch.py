@@ -15,8 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelpool_sidecar.core import repeating, verdict
+from modelpool_sidecar.core.allowance import NOBODY, Asker
 from modelpool_sidecar.core.health import Ticket
 from modelpool_sidecar.core.latency import Wait
+from modelpool_sidecar.core.levels import NOTHING, Grip
+from modelpool_sidecar.core.limits import Limited, Told
 from modelpool_sidecar.core.outcome import BLAMELESS_STATUSES, Outcome
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.repeating import Visit
@@ -61,6 +64,7 @@ class _Held:
     target: Target
     ticket: Ticket
     since: float
+    grip: Grip = NOTHING
     committed: bool = False
 
 
@@ -87,6 +91,8 @@ class Dispatch:
     `missing(target)`: the keys that it needs and that are not mounted (B50). `repeated`: the client says that this is
     already its own retry, so no target is asked twice (B18). `tiers`: the targets that
     take this request, where that is not all of them (B6, B20). `stream`, `key`: what strategies look at.
+    `asker`: what limits are divided by. `told`, `observed`: of the limits of targets and providers, what the last one
+    tells, and which of those that only observe would have refused.
     """
 
     pool: Pool
@@ -99,7 +105,10 @@ class Dispatch:
     tiers: tuple[tuple[Target, ...], ...] | None = None
     stream: bool = False
     key: int | None = None
+    asker: Asker = NOBODY
     attempts: int = 0
+    told: Told | None = None
+    observed: tuple[str, ...] = ()
     failures: list[Failure] = field(default_factory=list)
     _visits: dict[str, Visit] = field(default_factory=dict)
     _other_keys: int = 0
@@ -116,7 +125,7 @@ class Dispatch:
         if now >= self.deadline:
             return Stop(verdict.timed_out(self.pool, self.failures))
         if self.attempts >= self.pool.fallback.max_attempts + self._other_keys:
-            return self._spent()
+            return self._spent(now)
         if self._last is None:
             return self._first(now)
         if self._plan is None:
@@ -189,12 +198,12 @@ class Dispatch:
                 return step
         if fresh is not None:
             if len(self._visits) > 1 and not self._pay(now):
-                return self._spent()
+                return self._spent(now)
             return self._begin(fresh, now)
         again = self._pick(now, lambda target: self._may_repeat(target, now, alone=False))
         if again is None and last is not None and self._may_repeat(last, now, alone=True):
             again = last
-        return self._spent() if again is None else self._arrange(again, now)
+        return self._spent(now) if again is None else self._arrange(again, now)
 
     def _carry_out(self, target: Target, now: float) -> Step:
         """A repetition is due; what has changed while it slept counts."""
@@ -205,12 +214,12 @@ class Dispatch:
             return self._begin(target, now)
         if fresh is not None and (len(self._visits) == 1 or self._pay(now)):
             return self._begin(fresh, now)
-        return self._spent()
+        return self._spent(now)
 
     def _arrange(self, target: Target, now: float) -> Step:
         """Pay for a repetition, then sleep as long as it must wait: a rate limit's own cooldown is waited for too."""
         if not self._pay(now):
-            return self._spent()
+            return self._spent(now)
         visit = self._visit(target)
         not_before = repeating.when(visit, self.pool.fallback, self.rng)
         until = self.state.health(target).until(now)
@@ -254,6 +263,9 @@ class Dispatch:
             return Block("pending", detail=" and ".join(secret.source for secret in missing))
         if self.state.unsupported(target.key, self.operation):
             return Block("unsupported")
+        limited = self._limited(target, now) if target.limits and self._spills else None
+        if limited is not None:
+            return limited
         if not health.available(now):
             until = health.until(now)
             wait = 0.0 if until is None else max(0.0, until - now)
@@ -261,6 +273,11 @@ class Dispatch:
         if self._spills and self._is_full(target):
             return Block("full", 1.0)
         return None
+
+    def _limited(self, target: Target, now: float) -> Block | None:
+        """Whether a limit of the target or of its provider is reached; looking takes nothing (B3)."""
+        refused = self.state.levels.find(target.limits, self.asker, now).refusal()
+        return None if refused is None else _at_its_limit(refused)
 
     @property
     def _spills(self) -> bool:
@@ -304,10 +321,20 @@ class Dispatch:
     # -- what is held
 
     def _begin(self, target: Target, now: float) -> Step:
-        if self._is_full(target):
+        block = Block("full", 1.0) if self._is_full(target) else None
+        grip = NOTHING
+        if target.limits and block is None:
+            found = self.state.levels.find(target.limits, self.asker, now)
+            refused = found.refusal()
+            if refused is None:
+                grip = found.take()
+                self.told, self.observed = grip.told, (*self.observed, *grip.observed)
+            else:
+                block = _at_its_limit(refused)
+        if block is not None:
             if self.failures:
-                return self._spent()
-            return Stop(verdict.none_available(self.pool, self.operation, [(target, Block("full", 1.0))]))
+                return self._spent(now)
+            return Stop(verdict.none_available(self.pool, self.operation, [(target, block)]))
         turn, self._turn = self._turn, None
         if turn is not None and turn.target is target:
             turn.take()
@@ -317,13 +344,15 @@ class Dispatch:
         self._last = target
         ticket = self.state.health(target).begin(now)
         self.state.opened(target.provider.name)
-        self._held = _Held(target, ticket, now)
+        self._held = _Held(target, ticket, now, grip)
         return Try(target, self.attempts, visit.attempts > 1, ticket.probe)
 
     def _release(self, outcome: Outcome, now: float, failure: Failure | None = None) -> Target:
         held, self._held = self._held, None
         assert held is not None, "no attempt is running"
         self.state.closed(held.target.provider.name)
+        if failure is not None and failure.unsent:
+            held.grip.give_back(now)
         if self._measures and failure is not None and outcome is not Outcome.CANCELLED:
             self._wait(held.target).failed(now - held.since, now)
         blameless = failure is not None and (failure.blameless or failure.status in BLAMELESS_STATUSES)
@@ -351,5 +380,12 @@ class Dispatch:
         """What has happened there; nothing, where it was not asked yet."""
         return self._visits.get(target.name) or Visit()
 
-    def _spent(self) -> Stop:
-        return Stop(verdict.spent(self.pool, self.failures))
+    def _spent(self, now: float) -> Stop:
+        limited = (self._limited(target, now) for target in self._targets() if target.limits)
+        return Stop(verdict.spent(self.pool, self.failures, [block.wait for block in limited if block is not None]))
+
+
+def _at_its_limit(refused: Limited) -> Block:
+    whose = "its provider's" if refused.level == "provider" else "its"
+    values = f" for this value of {refused.header}" if refused.header else ""
+    return Block("limited", refused.retry_after, detail=f"{whose} limit {refused.limit!r} of {refused.max}{values}")

@@ -10,9 +10,8 @@ A limit is asked with `wait` and then taken, in one step without a pause between
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 _MICROSECONDS = 1_000_000
 
@@ -34,21 +33,23 @@ class Gcra:
     def __repr__(self) -> str:
         return f"<Gcra {self._maximum} per {self._per / _MICROSECONDS:g} s, burst {self._burst}>"
 
-    def wait(self, now: float) -> float:
-        """Seconds until one more request would be admitted; 0 = now. Looking consumes nothing."""
-        over = self._level(now) + self._per - self._burst * self._per
+    def wait(self, now: float, amount: int = 1) -> float:
+        """Seconds until so many more would be admitted; 0 = now. Looking consumes nothing."""
+        over = self._level(now) + (amount - self._burst) * self._per
         return 0.0 if over <= 0 else -(-over // self._maximum) / _MICROSECONDS
 
-    def take(self, now: float) -> None:
-        """One more request: the caller has seen that `wait` is 0."""
-        self._drained = self._scaled(now) + self._level(now) + self._per
+    def take(self, now: float, amount: int = 1) -> None:
+        """So many more: the caller has seen that `wait` is 0, or they are used already."""
+        self._drained = self._scaled(now) + self._level(now) + amount * self._per
 
-    def give_back(self, now: float) -> None:
-        """One request that reached nobody: its unit may be used again, and never more than the burst is free."""
-        self._drained = self._scaled(now) + max(0, self._level(now) - self._per)
+    def give_back(self, now: float, amount: int = 1) -> None:
+        """So many that nobody used: they may be used again, and never more than the burst is free."""
+        self._drained = self._scaled(now) + max(0, self._level(now) - amount * self._per)
 
     def resize(self, maximum: int, per: float, burst: int, now: float) -> None:
         """Another shape: the used share of the burst stays what it is, nothing is refilled (B8)."""
+        if (maximum, burst) == (self._maximum, self._burst) and round(per * _MICROSECONDS) == self._per:
+            return
         level, old = self._level(now), self._burst * self._per
         self._maximum, self._per, self._burst = maximum, round(per * _MICROSECONDS), burst
         # Rounded up: a change can never let through what the old shape would not have.
@@ -61,6 +62,10 @@ class Gcra:
     def reset(self, now: float) -> float:
         """Seconds until the whole burst is free again, if nobody asks."""
         return self._level(now) / self._maximum / _MICROSECONDS
+
+    def whole(self, now: float) -> bool:
+        """Whether it is the same as one that was never used."""
+        return self._level(now) == 0
 
     def _scaled(self, now: float) -> int:
         return round(now * _MICROSECONDS) * self._maximum
@@ -101,13 +106,18 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """Refused. `limit`: its name, or `concurrency`. `retry_after`: the earliest moment at which it would be open."""
+    """Refused. `limit`: its name, or `concurrency`. `retry_after`: the earliest moment at which it would be open.
+
+    `level`: where it stands. `header`: whose values have a bucket each, where it is divided by one.
+    """
 
     limit: str
     retry_after: float
     max: int
     kind: Literal["requests", "concurrency"]
     told: Told | None = None
+    level: str = "pool"
+    header: str = ""
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -115,17 +125,30 @@ class Limited:
         return self.told.headers if self.told else ()
 
 
+class Returnable(Protocol):
+    """What was taken from limits. `give_back` once: nothing reached a provider, it is as if it had not been (B10)."""
+
+    @property
+    def told(self) -> Told | None: ...
+    @property
+    def observed(self) -> tuple[str, ...]: ...
+    def give_back(self, now: float) -> None: ...
+
+
 class Permit:
     """One admitted request's share of the limits, held to the end of its answer. Letting go twice is fine (B11)."""
 
-    __slots__ = ("_buckets", "_held", "_in_flight", "_told")
+    __slots__ = ("_grip", "_held", "_in_flight", "observed", "told")
 
-    def __init__(self, in_flight: InFlight, buckets: Sequence[Gcra], told: Told | None) -> None:
-        """The caller has taken from every bucket; the place in flight is taken here and freed by `release`."""
+    def __init__(self, in_flight: InFlight, grip: Returnable) -> None:
+        """`grip`: what was taken from the buckets; the place in flight is taken here and freed by `release`.
+
+        `told`: its tightest limit, as it was right after this request; None where there is none.
+        """
         in_flight.count += 1
         self._in_flight = in_flight
-        self._buckets = buckets
-        self._told = told
+        self._grip: Returnable | None = grip
+        self.told, self.observed = grip.told, grip.observed
         self._held = True
 
     def __repr__(self) -> str:
@@ -134,7 +157,7 @@ class Permit:
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """x-ratelimit-* of the tightest limit, as it was right after this request; empty where there is none."""
-        return self._told.headers if self._told else ()
+        return self.told.headers if self.told else ()
 
     def release(self) -> None:
         """The request is over: its place is free."""
@@ -145,9 +168,15 @@ class Permit:
     def refund(self, now: float) -> None:
         """The request is over and nothing reached a provider: it is as if it had not been (B10)."""
         self.release()
-        buckets, self._buckets = self._buckets, ()
-        for bucket in buckets:
-            bucket.give_back(now)
+        grip, self._grip = self._grip, None
+        if grip is not None:
+            grip.give_back(now)
+
+
+def tightest(*told: Told | None) -> Told | None:
+    """The one with the fewest left; of equals the one that takes longest to be whole again."""
+    there = [each for each in told if each is not None]
+    return min(there, key=lambda each: (each.remaining, -each.reset), default=None)
 
 
 def duration(seconds: float) -> str:

@@ -45,7 +45,7 @@ class Record:
     own answer where we refused. `pool`, `target`, `provider` are configured names; `requested_model` is what the client
     sent and belongs in spans and logs, never in a metric label (B45: `pool_model` does). `first_token` counts from the
     start of the request to the content commit, streams only. `cost`: of the answer in US dollars, where its model has
-    prices and it tells its tokens.
+    prices and it tells its tokens. `observed`: limits in mode Observe that would have refused it, as `level/name`.
     """
 
     method: str
@@ -72,6 +72,7 @@ class Record:
     config: str
     trace_id: str | None = None
     cost: Decimal | None = None
+    observed: tuple[str, ...] = ()
 
     @property
     def pool_label(self) -> str:

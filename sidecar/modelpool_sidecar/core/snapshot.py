@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from modelpool_config import codec
 from modelpool_config import models as contract
-from modelpool_sidecar.core import hashing, parameters
+from modelpool_sidecar.core import allowance, hashing, parameters
+from modelpool_sidecar.core.allowance import RequestLimit
 from modelpool_sidecar.core.cost import Prices
 from modelpool_sidecar.core.operations import BY_WORD
 from modelpool_sidecar.core.outcome import Outcome
@@ -21,9 +22,6 @@ from modelpool_sidecar.core.parameters import Parameters
 
 TargetKey = tuple[str, str, str, str]
 """Identity of a target's health (B48): provider, base URL, model, credential digest: a new key is a new identity."""
-
-LimitKey = tuple[str, str, str]
-"""Identity of a limit: level (`pool`), the pool's name, the limit's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +93,8 @@ class Provider:
     operations: frozenset[str] | None = None
     """By model what it can do, and which operations are sent here; absent = everything (B6)."""
     quota_domain: str | None = None
+    limits: tuple[RequestLimit, ...] = ()
+    """What the account allows: of all attempts here, whichever pool they come from (B8)."""
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -122,6 +122,8 @@ class Target:
     seed: int = 0
     parameters: Parameters = ()
     changes_choices: bool = False
+    limits: tuple[RequestLimit, ...] = ()
+    """What each attempt takes from: its own and then its provider's (B8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +155,6 @@ class Fallback:
         return status is not None and any(
             all(want in ("x", have) for want, have in zip(pattern, digits, strict=True)) for pattern in self.statuses
         )
-
-
-@dataclass(frozen=True, slots=True)
-class RequestLimit:
-    """At most `max` per `per` seconds, `burst` at once. `divided`: this sidecar takes its share (B13)."""
-
-    key: LimitKey
-    name: str
-    max: int
-    per: float
-    burst: int
-    divided: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +336,7 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
         else frozenset(BY_WORD[word].name for word in raw.operations if word in BY_WORD),
         quota_domain=raw.quota_domain,
         prices=MappingProxyType({model.name: _prices(model.prices) for model in raw.models if model.prices}),
+        limits=allowance.compiled("provider", raw.name, raw.limits),
     )
 
 
@@ -370,6 +361,7 @@ def _pool(
     shared = _parameters(raw, raw.parameters)
     targets = {
         target.name: _target(
+            raw.name,
             target,
             providers[target.provider],
             credential_digest,
@@ -404,17 +396,7 @@ def _pool(
             budget_percent=fallback.retry_budget.percent,
             budget_per_second=fallback.retry_budget.min_per_second,
         ),
-        request_limits=tuple(
-            RequestLimit(
-                key=("pool", raw.name, limit.name),
-                name=limit.name,
-                max=limit.max,
-                per=_seconds(limit.per),
-                burst=limit.burst,
-                divided=limit.scope == "Divided",
-            )
-            for limit in raw.limits.requests
-        ),
+        request_limits=allowance.compiled("pool", raw.name, raw.limits),
         concurrency=raw.limits.concurrency.max if raw.limits.concurrency else None,
         total=_seconds(raw.total),
         last_resort=raw.last_resort == "SoonestToRecover",
@@ -433,7 +415,7 @@ def _parameters(pool: contract.Pool, raw: tuple[contract.Parameter, ...]) -> Par
 
 
 def _target(
-    raw: contract.Target, provider: Provider, credential_digest: Callable[[str], str], changes: Parameters
+    pool: str, raw: contract.Target, provider: Provider, credential_digest: Callable[[str], str], changes: Parameters
 ) -> Target:
     credentials = "+".join(credential_digest(secret.credential) for secret in provider.secrets)
     return Target(
@@ -447,4 +429,5 @@ def _target(
         changes_choices=parameters.change_choices(changes),
         match=tuple((header.name.lower(), header.value) for header in raw.match_headers),
         seed=hashing.number(raw.name),
+        limits=(*allowance.compiled("target", f"{pool}/{raw.name}", raw.limits), *provider.limits),
     )

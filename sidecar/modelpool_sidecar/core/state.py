@@ -7,20 +7,21 @@ mentions any more is forgotten. A permit or ticket that outlives what it came fr
 
 from typing import Any
 
+from modelpool_sidecar.core.allowance import NOBODY, Asker
 from modelpool_sidecar.core.budget import RetryBudget
 from modelpool_sidecar.core.health import Health
 from modelpool_sidecar.core.learned import Learned
-from modelpool_sidecar.core.limits import FULL_RETRY_AFTER, Gcra, InFlight, Limited, Permit, Told
+from modelpool_sidecar.core.levels import Found, Levels
+from modelpool_sidecar.core.limits import FULL_RETRY_AFTER, InFlight, Limited, Permit
 from modelpool_sidecar.core.quotas import Quotas
-from modelpool_sidecar.core.snapshot import ClosedPool, LimitKey, Pool, RequestLimit, Snapshot, Target, TargetKey
+from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Snapshot, Target, TargetKey
 
 
 class State:
     """One per process. `sidecars` (how many share a Divided limit, B13) may be set at any time."""
 
     def __init__(self, sidecars: int = 1) -> None:
-        self._sidecars = max(1, sidecars)
-        self._buckets: dict[LimitKey, Gcra] = {}
+        self.levels = Levels(sidecars)
         self._in_flight: dict[str, InFlight] = {}
         self._health: dict[TargetKey, Health] = {}
         self._budgets: dict[str, RetryBudget] = {}
@@ -31,31 +32,27 @@ class State:
 
     def __repr__(self) -> str:
         running = sum(pool.count for pool in self._in_flight.values())
-        return f"<State: {len(self._health)} targets, {len(self._buckets)} limits, {running} requests in flight>"
+        return f"<State: {len(self._health)} targets, {len(self.levels.buckets)} buckets, {running} requests in flight>"
 
     @property
     def sidecars(self) -> int:
         """How many sidecars divide the Divided limits among them, this one included."""
-        return self._sidecars
+        return self.levels.sidecars
 
     @sidecars.setter
     def sidecars(self, count: int) -> None:
         """The shares change at once; buckets take their new shape when they are next looked at."""
-        self._sidecars = max(1, count)
+        self.levels.sidecars = max(1, count)
 
-    def admit(self, pool: Pool, now: float) -> Permit | Limited:
+    def admit(self, pool: Pool, now: float, asker: Asker = NOBODY) -> Permit | Limited:
         """One request: all limits of the pool in one step, or none of them (B9)."""
-        buckets = self._fitted(pool, now)
-        refused = self._refusal(pool, buckets, now)
-        if refused is not None:
-            return refused
-        for bucket in buckets:
-            bucket.take(now)
-        return Permit(self._running(pool), buckets, self._tightest(pool, buckets, now))
+        found = self.levels.find(pool.request_limits, asker, now)
+        refused = self._refusal(pool, found)
+        return Permit(self._running(pool), found.take()) if refused is None else refused
 
-    def would_allow(self, pool: Pool, now: float) -> bool:
+    def would_allow(self, pool: Pool, now: float, asker: Asker = NOBODY) -> bool:
         """Whether `admit` would; looking never consumes (B3)."""
-        return self._refusal(pool, self._fitted(pool, now), now) is None
+        return self._refusal(pool, self.levels.find(pool.request_limits, asker, now)) is None
 
     def in_flight(self, pool: Pool) -> int:
         """How many requests of the pool run at the moment."""
@@ -111,14 +108,13 @@ class State:
         pools = [pool for pool in snapshot.pools.values() if isinstance(pool, Pool)]
         targets = {target.key: target for pool in pools for target in pool.targets.values()}
         limits = {limit.key for pool in pools for limit in pool.request_limits}
+        limits |= {limit.key for target in targets.values() for limit in target.limits}
         shut = {pool.name for pool in snapshot.pools.values() if isinstance(pool, ClosedPool)}
         forgotten: list[tuple[str, ...]] = []
         for key in [key for key in self._health if key not in targets]:
             del self._health[key]
             forgotten.append(key)
-        for limit in [key for key in self._buckets if key not in limits and key[1] not in shut]:
-            del self._buckets[limit]
-            forgotten.append(limit)
+        forgotten += self.levels.retain(limits, shut)
         for name in [name for name in {**self._in_flight, **self._budgets} if name not in snapshot.pools]:
             self._in_flight.pop(name, None)
             self._budgets.pop(name, None)
@@ -132,10 +128,16 @@ class State:
         return {
             "digest": snapshot.digest,
             "namespace": snapshot.namespace,
-            "sidecars": self._sidecars,
+            "sidecars": self.sidecars,
             "pools": [self._describe_pool(pool, now) for pool in snapshot.pools.values()],
             "providers": [
-                {"name": name, "open": self.open_count(name), "maxOpen": provider.max_open, "drained": provider.drained}
+                {
+                    "name": name,
+                    "open": self.open_count(name),
+                    "maxOpen": provider.max_open,
+                    "drained": provider.drained,
+                    "limits": [self.levels.describe(limit, now) for limit in provider.limits],
+                }
                 for name, provider in snapshot.providers.items()
             ],
         }
@@ -155,7 +157,7 @@ class State:
             "inFlight": self.in_flight(pool),
             "concurrency": self._concurrency(pool),
             "retriesLeft": budget.remaining(now),
-            "limits": [self._describe_limit(limit, now) for limit in pool.request_limits],
+            "limits": [self.levels.describe(limit, now) for limit in pool.request_limits],
             "targets": [
                 {**self._describe_target(target, now), **self.learned.describe(pool, target)}
                 for target in pool.targets.values()
@@ -164,17 +166,6 @@ class State:
                 {"name": left_out.target, "reason": left_out.reason, "message": left_out.message}
                 for left_out in pool.unresolved
             ],
-        }
-
-    def _describe_limit(self, limit: RequestLimit, now: float) -> dict[str, Any]:
-        bucket = self._buckets.get(limit.key) or Gcra(*self._shape(limit))
-        return {
-            "name": limit.name,
-            "max": self._share(limit),
-            "per": limit.per,
-            "burst": self._shape(limit)[2],
-            "remaining": bucket.remaining(now),
-            "reset": round(bucket.reset(now), 3),
         }
 
     def _describe_target(self, target: Target, now: float) -> dict[str, Any]:
@@ -188,60 +179,25 @@ class State:
             "drained": target.provider.drained,
             "quotaDomain": target.provider.quota_domain,
             **health.describe(now),
+            "limits": [self.levels.describe(limit, now) for limit in target.limits],
             "unsupported": sorted(operation for key, operation in self._unsupported if key == target.key),
         }
 
-    def _refusal(self, pool: Pool, buckets: tuple[Gcra, ...], now: float) -> Limited | None:
-        """The refusal that lasts longest: only after it would every limit be open."""
-        longest, worst = 0.0, None
-        for limit, bucket in zip(pool.request_limits, buckets, strict=True):
-            wait = bucket.wait(now)
-            if wait > longest:
-                told = Told(self._share(limit), bucket.remaining(now), bucket.reset(now))
-                longest, worst = wait, Limited(limit.name, wait, told.max, "requests", told)
-        places = self._concurrency(pool)
-        if places is not None and self.in_flight(pool) >= places and longest < FULL_RETRY_AFTER:
-            told_anyway = self._tightest(pool, buckets, now)
-            return Limited("concurrency", FULL_RETRY_AFTER, places, "concurrency", told_anyway)
-        return worst
-
-    def _tightest(self, pool: Pool, buckets: tuple[Gcra, ...], now: float) -> Told | None:
-        """The limit with the fewest requests left; of equals the one that takes longest to be whole again."""
-        told = [
-            Told(self._share(limit), bucket.remaining(now), bucket.reset(now))
-            for limit, bucket in zip(pool.request_limits, buckets, strict=True)
-        ]
-        return min(told, key=lambda limit: (limit.remaining, -limit.reset), default=None)
-
-    def _fitted(self, pool: Pool, now: float) -> tuple[Gcra, ...]:
-        """The buckets of a pool in the order of its limits, each in the shape that is in force."""
-        return tuple(self._bucket(limit, now) for limit in pool.request_limits)
-
-    def _bucket(self, limit: RequestLimit, now: float) -> Gcra:
-        shape = self._shape(limit)
-        found = self._buckets.get(limit.key)
-        if found is None:
-            found = self._buckets[limit.key] = Gcra(*shape)
-        else:
-            found.resize(*shape, now)
-        return found
+    def _refusal(self, pool: Pool, found: Found) -> Limited | None:
+        """The one that lasts longest."""
+        worst, places = found.refusal(), self._concurrency(pool)
+        if places is None or self.in_flight(pool) < places:
+            return worst
+        if worst is not None and worst.retry_after >= FULL_RETRY_AFTER:
+            return worst
+        return Limited("concurrency", FULL_RETRY_AFTER, places, "concurrency", found.told())
 
     def _running(self, pool: Pool) -> InFlight:
         return self._in_flight.setdefault(pool.name, InFlight())
 
     def _concurrency(self, pool: Pool) -> int | None:
         """This sidecar's part of the pool's concurrency: at least 1, or the pool would never answer here."""
-        return None if pool.concurrency is None else max(1, pool.concurrency // self._sidecars)
-
-    def _share(self, limit: RequestLimit) -> int:
-        """What a client is told of `max`: this sidecar's part of it."""
-        return max(1, limit.max // self._sidecars) if limit.divided else limit.max
-
-    def _shape(self, limit: RequestLimit) -> tuple[int, float, int]:
-        """max, per, burst. max / n per second is max per n seconds: so an uneven division loses nothing."""
-        if not limit.divided:
-            return limit.max, limit.per, limit.burst
-        return limit.max, limit.per * self._sidecars, max(1, limit.burst // self._sidecars)
+        return None if pool.concurrency is None else max(1, pool.concurrency // self.sidecars)
 
 
 def _fresh(target: Target) -> Health:

@@ -28,6 +28,7 @@ class Failure:
     `status`, `headers`, `body` are the provider's, where it answered; `whole`: the body was read to its end, so it can
     be relayed. `detail` is ours, for the sentence: no content. `other_credential`: a 401 while another key is at hand
     (B17). `retry_after`: seconds that the provider asked for. `blameless`: not the target's doing.
+    `unsent`: the provider has nothing of the request.
     """
 
     target: str
@@ -42,6 +43,7 @@ class Failure:
     other_credential: bool = False
     credential: str = ""
     blameless: bool = False
+    unsent: bool = False
 
     def __repr__(self) -> str:
         return f"<Failure {self.target}: {self.outcome} {self.status or ''}>"
@@ -51,10 +53,10 @@ class Failure:
 class Block:
     """Why a target cannot be tried. `wait`: seconds; `known`: a wait that somebody told us, not a guess (B37).
 
-    `detail`: what is missing, in people's words: the Secrets and their keys.
+    `detail`: what is missing, or which limit, in people's words: the Secrets and their keys.
     """
 
-    kind: Literal["drained", "pending", "unsupported", "cooling", "full"]
+    kind: Literal["drained", "pending", "unsupported", "cooling", "full", "limited"]
     wait: float = 0.0
     reason: Outcome | None = None
     known: bool = False
@@ -66,13 +68,13 @@ class Block:
         return self.kind == "cooling" and not self.known
 
 
-def spent(pool: Pool, failures: Sequence[Failure]) -> Failure | Refusal:
-    """All attempts are spent. `failures` is not empty."""
+def spent(pool: Pool, failures: Sequence[Failure], waits: Sequence[float] = ()) -> Failure | Refusal:
+    """All attempts are spent. `failures` is not empty; `waits`: until targets that a limit of ours passed over open."""
     for failure in reversed(failures):
         if failure.outcome in _CLIENTS and failure.status is not None:
             return _as_it_came(pool, failure)
     if all(failure.outcome in _LIMITED for failure in failures):
-        return _limited(pool, failures)
+        return _limited(pool, failures, waits)
     for failure in reversed(failures):
         if _says_more(failure):
             return _as_it_came(pool, failure)
@@ -108,13 +110,14 @@ def none_available(pool: Pool, operation: str, blocks: Sequence[tuple[Target, Bl
     """No target could be tried at all: why, and how long that lasts."""
     why = "; ".join(f"{target.name} {words(target, block)}" for target, block in blocks)
     cooling = [(target, block) for target, block in blocks if block.kind == "cooling"]
-    waits = [block.wait for _, block in blocks if block.kind in ("cooling", "full")]
+    waits = [block.wait for _, block in blocks if block.kind in ("cooling", "full", "limited")]
     soonest = min(waits, default=None)
     if not cooling:
         return _idle(pool, operation, [block.kind for _, block in blocks], why, soonest)
     known = [block for _, block in cooling if block.known]
     if len(known) == len(cooling):
-        limited = [block.wait for block in known if block.reason != Outcome.DENIED]
+        limited = [block.wait for _, block in blocks if block.kind in ("full", "limited")]
+        limited += [block.wait for block in known if block.reason != Outcome.DENIED]
         if not limited:
             target = cooling[0][0]
             return _denied(
@@ -125,6 +128,8 @@ def none_available(pool: Pool, operation: str, blocks: Sequence[tuple[Target, Bl
 
 
 def _idle(pool: Pool, operation: str, kinds: Sequence[str], why: str, soonest: float | None) -> Refusal:
+    if "limited" in kinds:
+        return _wait(Refusal("all_limited", f"pool {pool.name}: every target is limited: {why}"), soonest or 1.0)
     if "full" in kinds:
         return _wait(Refusal("all_limited", f"pool {pool.name}: every connection is in use: {why}"), soonest or 1.0)
     if "pending" in kinds:
@@ -149,6 +154,8 @@ def words(target: Target, block: Block) -> str:
     """Why it cannot be tried, to be read after its name: `is drained`, `cools for 3.2 s (RateLimited)`."""
     if block.kind == "cooling":
         return f"cools for {block.wait:.1f} s ({block.reason})"
+    if block.kind == "limited":
+        return f"is at {block.detail} for {block.wait:.1f} s"
     if block.kind == "unsupported":
         return "does not know the operation" + missing_version(target.provider.base_url)
     if block.kind == "pending":
@@ -161,15 +168,20 @@ def missing_version(base_url: str) -> str:
     return "" if base_url.endswith("/v1") else ": does baseURL miss /v1?"
 
 
-def _limited(pool: Pool, failures: Sequence[Failure]) -> Refusal:
+def _limited(pool: Pool, failures: Sequence[Failure], open_in: Sequence[float]) -> Refusal:
+    wait = min((*open_in, *_told(failures)), default=1.0)
+    message = f"pool {pool.name}: every target is limited ({_attempts(failures)}); try again in {wait:.1f} s"
+    return Refusal("all_limited", message, retry_after=wait, spent=True)
+
+
+def _told(failures: Sequence[Failure]) -> list[float]:
+    """The waits that providers asked for."""
     waits = [
         QUOTA_WAIT_SECONDS if failure.outcome is Outcome.QUOTA_EXHAUSTED else failure.retry_after
         for failure in failures
         if failure.retry_after is not None or failure.outcome is Outcome.QUOTA_EXHAUSTED
     ]
-    wait = min((seconds for seconds in waits if seconds is not None), default=1.0)
-    message = f"pool {pool.name}: every target is limited ({_attempts(failures)}); try again in {wait:.1f} s"
-    return Refusal("all_limited", message, retry_after=wait, spent=True)
+    return [seconds for seconds in waits if seconds is not None]
 
 
 def _says_more(failure: Failure) -> bool:

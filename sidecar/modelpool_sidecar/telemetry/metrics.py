@@ -46,6 +46,7 @@ class Metrics:
         self._retries = _counter(names.RETRIES, self.registry)
         self._tokens = _counter(names.TOKENS, self.registry)
         self._cost = _counter(names.COST_TOTAL, self.registry)
+        self._over = _counter(names.LIMIT_OBSERVED, self.registry)
         self._reloads = _counter(names.RELOADS, self.registry)
         self._observed = _Observed()
         self.registry.register(self._observed)
@@ -70,6 +71,8 @@ class Metrics:
                 self._tokens.of((pool, target, kind)).inc(tokens)
         if record.cost is not None:
             self._cost.of((pool, target, record.provider or "")).inc(float(record.cost))  # what a sample can hold
+        for limit in record.observed:
+            self._over.of((pool, limit)).inc()
         before = None
         for attempt in record.attempts:
             self._attempts.of((pool, attempt.target, attempt.provider, attempt.outcome.value)).inc()

@@ -166,6 +166,12 @@ COST_TOTAL = Metric(
     ("pool", "target", "provider"),
     "Cost of answers in US dollars, by the prices that are declared; what has no price is not in it.",
 )
+LIMIT_OBSERVED = Metric(
+    "modelpool_limit_observed_total",
+    "counter",
+    ("pool", "limit"),
+    "Requests and attempts that a limit in mode Observe would have refused; the limit as level/name.",
+)
 IN_FLIGHT = Metric("modelpool_in_flight", "gauge", (), "Requests that are being treated now.")
 STANCE = Metric(
     "modelpool_target_stance",
@@ -187,6 +193,7 @@ METRICS: tuple[Metric, ...] = (
     RETRIES,
     TOKENS,
     COST_TOTAL,
+    LIMIT_OBSERVED,
     IN_FLIGHT,
     STANCE,
     RELOADS,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelpool_sidecar.core.levels import Grip
 from modelpool_sidecar.core.limits import Gcra, InFlight, Limited, Permit, duration
 
 shapes = st.tuples(st.integers(1, 1_000), st.integers(1, 100), st.integers(1, 200))
@@ -153,7 +154,7 @@ def test_times_are_written_as_the_openai_api_writes_them(seconds: float, text: s
 def test_a_permit_lets_go_once_however_often_it_is_asked() -> None:
     in_flight, bucket = InFlight(), Gcra(1, 60.0, 2)
     bucket.take(1.0)
-    permit = Permit(in_flight, (bucket,), None)
+    permit = Permit(in_flight, Grip([bucket], None, ()))
     assert repr(permit) == "<Permit: held>"
     assert repr(in_flight) == "<InFlight 1>"
     permit.refund(1.0)
@@ -164,5 +165,5 @@ def test_a_permit_lets_go_once_however_often_it_is_asked() -> None:
 
 
 def test_without_a_limit_on_requests_there_are_no_rate_limit_headers() -> None:
-    assert Permit(InFlight(), (), None).headers == ()
+    assert Permit(InFlight(), Grip((), None, ())).headers == ()
     assert Limited("concurrency", 1.0, 1, "concurrency").headers == ()

@@ -172,7 +172,7 @@ def test_what_no_snapshot_mentions_is_forgotten_and_a_late_release_is_harmless()
     permit.refund(NOW)
     assert state.in_flight(pool) == 0
     admit(state, pool)
-    assert repr(state) == "<State: 0 targets, 1 limits, 1 requests in flight>"
+    assert repr(state) == "<State: 0 targets, 1 buckets, 1 requests in flight>"
 
 
 def test_closing_and_opening_a_pool_does_not_refill_its_buckets() -> None:
@@ -216,13 +216,22 @@ def test_the_description_is_json_and_makes_nothing() -> None:
     seen = json.loads(json.dumps(state.describe(snapshot, NOW)))
     pool = seen["pools"][0]
     assert pool["unresolved"] == []
-    assert pool["limits"] == [{"name": "minute", "max": 60, "per": 60.0, "burst": 60, "remaining": 60, "reset": 0.0}]
+    told = {name: value for name, value in pool["limits"][0].items() if value is not None}
+    assert told == {
+        "name": "minute",
+        "level": "pool",
+        "max": 60,
+        "per": 60.0,
+        "burst": 60,
+        "remaining": 60,
+        "reset": 0.0,
+    }
     assert (pool["inFlight"], pool["concurrency"], pool["retriesLeft"]) == (0, 7, 30)
     assert pool["targets"][0]["stance"] == "serving"
-    assert seen["providers"] == [{"name": "primary", "open": 0, "maxOpen": 512, "drained": False}]
+    assert seen["providers"] == [{"name": "primary", "open": 0, "maxOpen": 512, "drained": False, "limits": []}]
     state.budget(the_pool(snapshot)).take(NOW)
     assert state.describe(snapshot, NOW)["pools"][0]["retriesLeft"] == 29
-    assert repr(state) == "<State: 0 targets, 0 limits, 0 requests in flight>"
+    assert repr(state) == "<State: 0 targets, 0 buckets, 0 requests in flight>"
 
 
 def test_two_targets_that_are_one_share_their_health() -> None:

@@ -16,6 +16,7 @@ def test_a_line_tells_the_whole_way_of_a_request():
         first_token=0.25,
         client_retry=2,
         cost=Decimal("0.0000100"),
+        observed=("pool/minute",),
         attempts=(
             attempt(1, outcome=Outcome.UNREACHABLE, status=None, started=100.0, ended=100.25),
             attempt(2, target="secondary", probe=True, started=100.25, ended=101.5),
@@ -50,6 +51,7 @@ def test_a_line_tells_the_whole_way_of_a_request():
             {"target": "primary", "outcome": "Unreachable", "duration_ms": 250.0},
             {"target": "secondary", "outcome": "Ok", "status": 200, "duration_ms": 1250.0, "probe": True},
         ],
+        "observed": ["pool/minute"],
         "first_token_ms": 250.0,
         "duration_ms": 1500.0,
         "client_retry": 2,
@@ -79,7 +81,8 @@ def test_every_part_of_a_record_has_its_field():
 
 
 def test_the_fields_stand_in_the_documented_order():
-    told = record(cost=Decimal("0.1"), first_token=0.1, client_retry=1, refusal="upstream_error", stream=True)
+    rare = {"first_token": 0.1, "client_retry": 1, "refusal": "upstream_error", "observed": ("pool/minute",)}
+    told = record(cost=Decimal("0.1"), stream=True, **rare)
     line = logline.log_line(told, trace_id="ab", ended=0.0)
     assert tuple(json.loads(line)) == logline.FIELDS
 

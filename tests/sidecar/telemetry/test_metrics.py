@@ -112,6 +112,13 @@ def test_costs_are_summed_up_by_who_charges_them_and_what_has_none_adds_nothing(
     assert value(telemetry, "modelpool_cost_usd_total", pool="chat", target="free", provider="openai") is None
 
 
+def test_what_a_limit_would_have_refused_is_counted_by_its_level_and_name(telemetry):
+    end(telemetry, record(observed=("pool/minute", "provider/account")))
+    end(telemetry, record(observed=("pool/minute",)))
+    assert value(telemetry, "modelpool_limit_observed_total", pool="chat", limit="pool/minute") == 2
+    assert value(telemetry, "modelpool_limit_observed_total", pool="chat", limit="provider/account") == 1
+
+
 def test_the_first_token_of_streams_is_measured(telemetry):
     end(telemetry, record(stream=True, first_token=0.3))
     end(telemetry, record())
@@ -152,7 +159,8 @@ def test_stances_and_requests_in_flight_are_looked_up_at_the_scrape(telemetry):
 def full(telemetry):
     """Everything that can be shown, shown once."""
     retried = attempt(2, same_target=True)
-    end(telemetry, record(cost=Decimal("0.1"), stream=True, first_token=0.1, attempts=(attempt(), retried, attempt(3))))
+    rare = {"cost": Decimal("0.1"), "first_token": 0.1, "observed": ("pool/minute",)}
+    end(telemetry, record(stream=True, attempts=(attempt(), retried, attempt(3)), **rare))
     telemetry.config_reload(True, "sha256:a")
     telemetry.observe(lambda: [TargetState("chat", "primary", "openai", "serving")], lambda: 1)
     families = text_string_to_metric_families(telemetry.metrics_text().decode())

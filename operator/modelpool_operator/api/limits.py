@@ -1,0 +1,76 @@
+"""Limits, as they stand on a pool, a target or a Provider."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from modelpool_operator.api.types import AnyList, AtMost, Between, EntryName, HeaderName, Spec, Within
+
+
+class RequestLimit(Spec):
+    """So many requests in so much time."""
+
+    example: ClassVar[str] = "{name: minute, max: 600, per: 1m}"
+
+    name: EntryName = Field(description="The limit's name in errors and metrics; unique in its list.")
+    max: Annotated[int, Between(1, 1_000_000_000)] = Field(description="Requests allowed in the time of per.")
+    per: Annotated[str, Within("1s", "24h")] = Field(description="The time, from 1s to 24h.")
+    burst: Annotated[int, Between(1, 1_000_000_000)] | None = Field(
+        default=None, description="How many may come at once. Default: the same as max."
+    )
+    by: Literal["Pool", "Header", "Namespace"] | None = Field(
+        default=None,
+        description="Who shares it. Pool: all requests together, on a Provider those of all pools. Header: each value "
+        "of a header has this much of its own, and so have all requests without it together. Namespace: each "
+        "namespace whose sidecars ask. Default: Pool.",
+    )
+    header: HeaderName | None = Field(
+        default=None,
+        description="The header's name, for by Header; compared without case. None that carries a credential. "
+        "Default: none; required for Header.",
+    )
+    scope: Literal["Sidecar", "Divided"] | None = Field(
+        default=None,
+        description="Sidecar: each sidecar allows this much. Divided: each takes max divided by the number of sidecars "
+        "in the namespace, at least 1. Default: Divided.",
+    )
+    mode: Literal["Enforce", "Observe"] | None = Field(
+        default=None,
+        description="Enforce refuses what is above it. Observe lets it pass and counts it, in the state, the log and "
+        "modelpool_limit_observed_total. Default: Enforce.",
+    )
+
+
+class Concurrency(Spec):
+    """So many requests at once."""
+
+    example: ClassVar[str] = "{max: 50}"
+
+    max: Annotated[int, Between(1, 1_000_000)] = Field(
+        description="Requests at once, each counted to the end of its answer. Each sidecar takes max / number of "
+        "sidecars in the namespace, at least 1. Above it: 429."
+    )
+
+
+RequestLimits = Annotated[tuple[RequestLimit, ...], AnyList(), AtMost(16)]
+
+
+class Limits(Spec):
+    """What the pool admits."""
+
+    example: ClassVar[str] = "{requests: [{name: minute, max: 600, per: 1m}], concurrency: {max: 50}}"
+
+    requests: RequestLimits | None = Field(
+        default=None, description="Limits on requests; all of them hold. Default: none."
+    )
+    concurrency: Concurrency | None = Field(default=None, description="Requests at once. Default: no limit.")
+
+
+class AttemptLimits(Spec):
+    """What may be sent to a target or a Provider."""
+
+    example: ClassVar[str] = "{requests: [{name: minute, max: 500, per: 1m}]}"
+
+    requests: RequestLimits | None = Field(
+        default=None, description="Limits on requests, each attempt counted; all of them hold. Default: none."
+    )

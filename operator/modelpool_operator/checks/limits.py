@@ -1,0 +1,21 @@
+"""What is wrong with limits, wherever they stand."""
+
+from collections.abc import Iterator, Sequence
+
+from modelpool_operator.api.limits import RequestLimit
+from modelpool_operator.checks import headers
+from modelpool_operator.checks.finding import Finding, repeated
+from modelpool_operator.problems import Path
+
+
+def judge(path: Path, limits: Sequence[RequestLimit] | None) -> Iterator[Finding]:
+    """A name that stands twice; a header that nobody reads, that is missing, or that would hold a credential."""
+    yield from repeated(path, (limit.name for limit in limits or ()), "name")
+    for index, limit in enumerate(limits or ()):
+        place = (*path, index, "header")
+        if limit.by == "Header" and limit.header is None:
+            yield Finding(place, "is required where by is Header")
+        if limit.by != "Header" and limit.header is not None:
+            yield Finding(place, "does nothing where by is not Header")
+        if limit.header is not None and limit.header.lower() in headers.CREDENTIAL:
+            yield Finding(place, f"must not be {limit.header}: its value is a credential, and is not kept")

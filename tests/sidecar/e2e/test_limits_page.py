@@ -1,0 +1,75 @@
+"""Every example of docs/limits.md runs: compiled as on disk, in front of Fake providers on real sockets (B8 to B12)."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from manifest_cases import provider
+from modelpool_config import models as contract
+from modelpool_operator.desired import desired
+from modelpool_operator.resources import observe
+from modelpool_sidecar.core import buckets
+from running import Running, running
+
+PAGE = Path(__file__).parents[3] / "docs" / "limits.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+PLACES = ("east", "west", "cloud")
+
+
+def examples() -> contract.Config:
+    """What the page's manifests compile to; providers that it does not write are played."""
+    blocks = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    documents = [document for block in blocks for document in yaml.safe_load_all(block)]
+    written = {document["metadata"]["name"] for document in documents if document["kind"] == "Provider"}
+    others = [provider(name, dialect="Fake") for name in PLACES if name not in written]
+    result = desired(observe([*others, *documents]))
+    assert result.problems == ()
+    return result.namespaces["default"].config
+
+
+async def asked(
+    held: Running, model: str, count: int, headers: dict[str, str] | None = None
+) -> list[tuple[str, dict[str, str]]]:
+    """Requests one after the other: where each went, or the code of its refusal; and the headers of its answer."""
+    seen: list[tuple[str, dict[str, str]]] = []
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+    async with aiohttp.ClientSession() as session:
+        for _ in range(count):
+            async with session.post(f"{held.base_url}/chat/completions", json=body, headers=headers) as answer:
+                said = await answer.json()
+                where = answer.headers.get("x-modelpool-target") or said["error"]["code"]
+                seen.append((where, {name.lower(): value for name, value in answer.headers.items()}))
+    return seen
+
+
+def names(seen: list[tuple[str, dict[str, str]]]) -> list[str]:
+    return [where for where, _ in seen]
+
+
+async def test_every_example_of_the_page_does_what_the_page_says() -> None:
+    config = examples()
+    assert [pool.name for pool in config.pools] == ["minute", "spill", "tenants", "watched"]
+    limits = {provider.name: {"limits": provider.limits.model_dump()} for provider in config.providers}
+    async with running(*PLACES, pools=list(config.pools), changes=limits) as held:
+        quick = await asked(held, "minute", 4)
+        assert names(quick)[:3] == ["east"] * 3
+        assert quick[0][1]["x-ratelimit-limit-requests"] == "600"
+        assert quick[0][1]["x-ratelimit-remaining-requests"] == "2"
+        assert names(await asked(held, "tenants", 3, {"x-tenant": "a"})) == ["east", "east", "rate_limit_exceeded"]
+        assert names(await asked(held, "tenants", 1, {"x-tenant": "b"})) == ["east"]
+        assert names(await asked(held, "tenants", 3)) == ["east", "east", "rate_limit_exceeded"]
+        spilled = await asked(held, "spill", 4)
+        assert names(spilled) == ["west", "west", "cloud", "all_limited"]
+        assert spilled[0][1]["x-ratelimit-remaining-requests"] == "1"
+        assert spilled[3][1]["retry-after"] == "60", "the real time stands in the message"
+        watched = await asked(held, "watched", 3)
+        assert names(watched) == ["east"] * 3
+        assert not any("x-ratelimit-limit-requests" in headers for _, headers in watched)
+
+
+def test_the_page_tells_the_bounds_that_the_code_has() -> None:
+    assert f"{buckets.EACH:,} values that are not whole" in TEXT
+    assert f"together {buckets.ALL:,}" in TEXT
