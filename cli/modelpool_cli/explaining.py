@@ -23,6 +23,7 @@ from modelpool_sidecar.core.snapshot import CannotCompileError, ClosedPool, Pool
 
 _HOST = ("host", operations.DEFAULT_ADDRESS)
 _JSON = ("content-type", "application/json")
+_FORM = ("content-type", "multipart/form-data; boundary=form")
 _SHOWN_CHARACTERS = 60
 _KNOWN_FALLBACK = (
     *("outcomes", "statuses", "max_attempts", "retries", "backoff_initial", "backoff_max"),
@@ -77,9 +78,25 @@ def request(wanted: Wanted) -> Asked:
         raise RequestError(f"--operation must be one of {names}, or a path like /v1/chat/completions")
     method = row.method if row is not None else "POST"
     path = row.route.replace("{id}", wanted.model or "ID") if row is not None else wanted.operation
-    body = b"" if method == "GET" else _body(wanted, path)
-    headers = {name.lower(): value for name, value in (_HOST, *([_JSON] if body else []), *wanted.headers)}
+    kind = _JSON
+    if row is not None and row.body == "form":
+        kind, body = _FORM, _form(wanted)
+    else:
+        body = b"" if method == "GET" else _body(wanted, path)
+    headers = {name.lower(): value for name, value in (_HOST, *([kind] if body else []), *wanted.headers)}
     return Asked(method, path, tuple(headers.items()), body)
+
+
+def _form(wanted: Wanted) -> bytes:
+    """A form with what the flags say; a request on disk is JSON, so a form is none."""
+    if wanted.file is not None:
+        raise RequestError(
+            f"--operation {wanted.operation} takes a form, and {wanted.file} is taken for JSON; leave it out"
+        )
+    fields = {"model": wanted.model, "stream": "true" if wanted.stream else None}
+    part = '--form\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    said = "".join(part.format(name, value) for name, value in fields.items() if value is not None)
+    return f"{said}--form--\r\n".encode()
 
 
 def _body(wanted: Wanted, path: str) -> bytes:

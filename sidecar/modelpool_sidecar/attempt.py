@@ -1,7 +1,8 @@
 """How one attempt goes, from its first byte to its last: deadlines, buffering, the commit, and what it came to.
 
 Theory. A run is in one phase at a time: waiting for the head; then, by the head, reading a *failed* answer (to classify
-it), a *whole* one (to judge it before anything goes out), or an event *stream* (held until its first content, B24).
+it), a *whole* one (to judge it before anything goes out), *bytes* that go out as they come (sound), or an event
+*stream* (held until its first content, B24).
 Until the owner hears `committed` it may still hear `failed`, and the walk goes on elsewhere; afterwards it hears `body`
 and exactly one of `answered` and `broken`. A run says nothing after that, and nothing after `cancel`.
 
@@ -133,11 +134,12 @@ class AttemptRun:
             self._deadlines.phase(patience, self._failed_enough)
         elif self._is_stream(headers):
             self._phase = "stream"
-            self._reader = StreamReader(self._order.operation, self._order.requested_model, self._order.choices)
+            self._reader = openai.stream_reader(self._order.operation, self._order.requested_model, self._order.choices)
             left = self._order.timeouts.first_token - (self._clock.now() - self._last_token)
             self._deadlines.phase(left, lambda: self._late("no first token in time"))
         else:
-            self._phase = "whole"
+            kind = orders.media_type(headers)
+            self._phase = "whole" if openai.reads_whole(self._order.operation, kind) else "bytes"
             self._last_token = self._clock.now()
             self._deadlines.phase(self._order.timeouts.idle, self._idle)
 
@@ -153,6 +155,11 @@ class AttemptRun:
                 self._feed(data)
             case "whole":
                 self._hold(data)
+            case "bytes":
+                self._phase = "passing"
+                self._last_token = self._clock.now()
+                self._commit(orders.length(self._headers))
+                self._owner.body(data)
             case "passing":
                 self._last_token = self._clock.now()
                 self._owner.body(data)
@@ -167,7 +174,7 @@ class AttemptRun:
         match self._phase:
             case "stream":
                 self._stream_ended()
-            case "whole":
+            case "whole" | "bytes":
                 self._judge()
             case "passing":
                 self._finish(Answer(Outcome.OK))
@@ -232,7 +239,7 @@ class AttemptRun:
 
     def _judge(self) -> None:
         body = bytes(self._held)
-        answer = openai.judge(self._order.operation, body)
+        answer = openai.judge(self._order.operation, body, orders.media_type(self._headers))
         if answer.outcome is not Outcome.OK and (answer.outcome is not Outcome.CONTENT_POLICY or self._goes_on(answer)):
             unreadable = answer.outcome is Outcome.BROKEN
             detail = "the answer is not JSON" if unreadable else f"the answer is empty{orders.code(answer.error)}"

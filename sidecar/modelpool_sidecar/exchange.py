@@ -189,12 +189,16 @@ class Exchange:
             policy_is_fault=Outcome.CONTENT_POLICY in self._pool.fallback.outcomes,
             requested_model=request.model if self._pool.rewrite_model else None,
             deadline_is_clients=self._hurried,
-            choices=parsing.choices(body) if step.target.changes_choices else request.choices,
+            choices=parsing.choices(body) if self._counts_anew(step) else request.choices,
         )
         self._run = AttemptRun(
             order, lambda: services.upstream.attempt(provider.name, provider.idle_timeout), self, services.clock
         )
         self._run.start()
+
+    def _counts_anew(self, step: Try) -> bool:
+        """Whether the target's parameters may have changed how many answers are asked for."""
+        return step.target.changes_choices and self._request.form is None
 
     # -- attempt.Owner
 

@@ -74,7 +74,7 @@ class Proxy:
             self._route(snapshot, request, downstream)
 
     def _route(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
-        pool = routing.route(snapshot, request.model or "")
+        pool = routing.route(snapshot, request.model)
         if isinstance(pool, Refusal):
             self._refuse(pool, downstream, request, routing.find(snapshot, request.model or ""))
             return

@@ -204,6 +204,14 @@ def test_other_operations_are_named_or_written_as_their_path(told: Any, operatio
         assert (code, seen["request"]["path"], seen["request"]["operation"]) == (0, path, operation)
 
 
+def test_an_operation_that_takes_a_form_gets_one(told: Any) -> None:
+    code, seen = told("--model", "chat", "--operation", "transcription", "--stream")
+    assert (code, seen["request"]["path"], seen["request"]["stream"]) == (0, "/v1/audio/transcriptions", True)
+    assert seen["walk"]["attempts"][0]["changes"] == {}
+    code, seen = told("--operation", "image_edit")
+    assert (code, seen["refusal"]["code"]) == (1, "missing_model")
+
+
 def test_what_the_sidecar_answers_itself_is_no_refusal(told: Any) -> None:
     code, seen = told("--operation", "models")
     assert (code, seen["refusal"]) == (0, None)
@@ -218,6 +226,7 @@ def test_what_the_sidecar_answers_itself_is_no_refusal(told: Any) -> None:
         (["nowhere.json"], "cannot read nowhere.json"),
         (["all.yaml", "--model", "x"], "all.yaml is not JSON"),
         (["list.json", "--model", "x"], "list.json is no JSON object"),
+        (["list.json", "--operation", "transcription"], "--operation transcription takes a form"),
         (["--namespace", "elsewhere", "--model", "x"], "nothing is in namespace elsewhere"),
     ],
 )

@@ -40,11 +40,11 @@ def lot(key: int, target: Target) -> float:
 
 
 def of(strategy: Strategy, request: Request) -> int | None:
-    """The key of a request; None where it has none: no such header, no text."""
+    """The key of a request; None where it has none: no such header, no text, a form."""
     if strategy.by == "Header":
         said = next((value for name, value in request.headers if name == strategy.header), None)
     else:
-        said = prompt(request.body)
+        said = prompt(request.body) if request.form is None else ""
     return hashing.number(said) if said else None
 
 

@@ -22,7 +22,7 @@ Tiers = tuple[tuple[Target, ...], ...]
 
 BYTES_PER_TOKEN = 4
 
-_WORDS = {operation.name: word for word, operation in BY_WORD.items()}
+_WORDS = {operation.name: word for word, operations in BY_WORD.items() for operation in operations}
 
 _PARTS = {
     "image_url": "Vision",
@@ -95,7 +95,7 @@ def _lack(target: Target, request: Request, known: dict[Parameters, Needs]) -> s
     if provider.operations is not None and operation not in provider.operations:
         return f"does not take {_WORDS.get(operation, operation)}"
     model = provider.models.get(target.model or request.model or "")
-    if model is None:
+    if model is None or request.operation.answer != "model":  # what pictures and sound need is not declared
         return None
     needs = known.get(target.parameters)
     if needs is None:

@@ -1,63 +1,52 @@
 """Which paths are served, by which method, and what is said about the others (B43)."""
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from modelpool_sidecar.core.catalogue import (
+    BY_WORD,
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MODEL,
+    OPERATIONS,
+    RESPONSES,
+    Operation,
+)
 from modelpool_sidecar.core.refusal import Refusal
+
+__all__ = [
+    "BY_WORD",
+    "CHAT",
+    "COMPLETIONS",
+    "DEFAULT_ADDRESS",
+    "EMBEDDINGS",
+    "OPERATIONS",
+    "RESPONSES",
+    "Operation",
+    "find",
+    "plain_query",
+    "split_target",
+]
 
 DEFAULT_ADDRESS = "127.0.0.1:4891"
 """Where a sidecar listens unless it was told otherwise; used in sentences where the request names no better one."""
 
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A row of the table of supported paths.
-
-    `name` is the GenAI operation name where one exists; `path` is without `/v1`; `route` is the path template, the
-    label of metrics and spans.
-    """
-
-    name: str
-    method: str
-    path: str
-    route: str
-    streams: bool
-
-
-CHAT = Operation("chat", "POST", "/chat/completions", "/v1/chat/completions", streams=True)
-COMPLETIONS = Operation("text_completion", "POST", "/completions", "/v1/completions", streams=True)
-EMBEDDINGS = Operation("embeddings", "POST", "/embeddings", "/v1/embeddings", streams=False)
-RESPONSES = Operation("responses", "POST", "/responses", "/v1/responses", streams=True)
-MODELS = Operation("models", "GET", "/models", "/v1/models", streams=False)
-MODEL = Operation("model", "GET", "/models/{id}", "/v1/models/{id}", streams=False)
-
-OPERATIONS: tuple[Operation, ...] = (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MODELS, MODEL)
-
-BY_WORD: dict[str, Operation] = {
-    "Chat": CHAT,
-    "Completions": COMPLETIONS,
-    "Embeddings": EMBEDDINGS,
-    "Responses": RESPONSES,
-}
-"""As `operations` of a Provider names them."""
-
 _BY_ROUTE = {operation.route: operation for operation in OPERATIONS if operation is not MODEL}
 _MODEL_PREFIX = "/v1/models/"
-_SERVED = ", ".join(f"{operation.method} {operation.route}" for operation in OPERATIONS)
+_MAIN = [f"{operation.method} {operation.route}" for operation in OPERATIONS if operation.answer == "model"]
+_MORE = dict.fromkeys("/".join(each.route.split("/")[:3]) for each in OPERATIONS if each.answer != "model")
+_SERVED = f"{', '.join(_MAIN)}; and of the OpenAI API {', '.join(_MORE)}"
 
 # Paths of the provider's API that exist and are not served here: their users made no typing error.
 _ELSEWHERE = (
     "/v1/assistants",
-    "/v1/audio",
     "/v1/batches",
     "/v1/chat/completions/",
     "/v1/conversations",
     "/v1/files",
     "/v1/fine_tuning",
-    "/v1/images",
     "/v1/messages",
-    "/v1/moderations",
     "/v1/realtime",
     "/v1/responses/",
     "/v1/threads",

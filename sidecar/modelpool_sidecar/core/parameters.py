@@ -136,10 +136,10 @@ class _Draft:
             value = self._value(place)
             if value == b"null" and not is_limit:
                 continue
-            if _exceeds(value, parameter.most):
+            if exceeds(value, parameter.most):
                 self._changed[place] = parameter.value
         for added in [added for added in names if added in self._added]:
-            if _exceeds(self._added[added], parameter.most):
+            if exceeds(self._added[added], parameter.most):
                 self._added[added] = parameter.value
         if is_limit and not self._has(names):
             self._added[name] = parameter.value
@@ -169,7 +169,8 @@ class _Draft:
         return changed if changed is not None else self._body[self._members[place].start : self._members[place].end]
 
 
-def _exceeds(value: bytes, most: Decimal) -> bool:
+def exceeds(value: bytes, most: Decimal) -> bool:
+    """Whether a value is above a ceiling; what is no number is."""
     number = _number(value)
     return number is None or number > most
 

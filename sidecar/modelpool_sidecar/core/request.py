@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelpool_sidecar.core import jsonspan, operations
-from modelpool_sidecar.core.operations import Operation
+from modelpool_sidecar.core import jsonspan, multipart, operations
+from modelpool_sidecar.core.catalogue import SPEECH, Operation
+from modelpool_sidecar.core.multipart import Form
 from modelpool_sidecar.core.origin import judge_origin
 from modelpool_sidecar.core.refusal import Refusal
 
@@ -39,7 +40,8 @@ class Request:
     the body's own model literal, quotes included, None where the body has none. `query` is raw, without its question
     mark. `pinned`: x-modelpool-target. `client_retry`: how often the client's SDK says it has already tried.
     `read_timeout`: the seconds after which it says it will give up. `model_id`: the name in the path of a model.
-    `choices`: how many answers it asks for, by `n` and the number of prompts.
+    `choices`: how many answers it asks for, by `n` and the number of prompts. `form`: where the fields of the body
+    stand, if it is a form; `model_span` is then the span of the field's text.
     """
 
     operation: Operation
@@ -55,6 +57,7 @@ class Request:
     read_timeout: float | None
     model_id: str | None
     choices: int = 1
+    form: Form | None = None
 
     def __repr__(self) -> str:
         return f"<Request {self.operation.name} model={self.model!r} stream={self.stream} {len(self.body)} bytes>"
@@ -70,7 +73,7 @@ def parse(method: str, target: str, headers: Headers, body: bytes) -> Request | 
     operation, model_id = found
     if not operations.plain_query(query):
         return Refusal("invalid_request", "the query holds a character that must be percent-encoded")
-    asked = _Asked() if operation.method == "GET" else _asked(said, body)
+    asked = _Asked() if operation.method == "GET" else _asked(operation, said, body)
     if isinstance(asked, Refusal):
         return asked
     return Request(
@@ -87,6 +90,7 @@ def parse(method: str, target: str, headers: Headers, body: bytes) -> Request | 
         read_timeout=_seconds(said.get("x-stainless-read-timeout")),
         model_id=model_id,
         choices=asked.choices,
+        form=asked.form,
     )
 
 
@@ -99,9 +103,12 @@ class _Asked:
     stream: bool = False
     include_usage: bool = False
     choices: int = 1
+    form: Form | None = None
 
 
-def _asked(said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
+def _asked(operation: Operation, said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
+    if operation.body == "form":
+        return _asked_by_form(operation, said, body)
     refusal = _judge_framing(said)
     if refusal is not None:
         return refusal
@@ -119,6 +126,8 @@ def _asked(said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
     model = _model(said.get("x-modelpool-model"), document)
     if isinstance(model, Refusal):
         return model
+    if model is None and operation.needs_model:
+        return Refusal("missing_model", 'the body has no model; name one, for example {"model": "chat"}', param="model")
     stream = document.get("stream")
     if stream is not None and not isinstance(stream, bool):
         return Refusal("invalid_stream", f"stream must be true or false, not {_kind(stream)}", param="stream")
@@ -126,10 +135,62 @@ def _asked(said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
     return _Asked(
         model=model,
         span=span,
-        stream=stream is True,
+        stream=stream is True or (operation is SPEECH and document.get("stream_format") == "sse"),
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         choices=_choices(document),
     )
+
+
+def _asked_by_form(operation: Operation, said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
+    """The same of a form; of its fields only `model` and `stream` are read."""
+    form = _form(operation, said, body)
+    if isinstance(form, Refusal):
+        return form
+    texts = _texts(form, body)
+    if isinstance(texts, Refusal):
+        return texts
+    model = _model(said.get("x-modelpool-model"), texts)
+    if isinstance(model, Refusal):
+        return model
+    if model is None and operation.needs_model:
+        return Refusal("missing_model", "the form has no field model; name one, for example model=chat", param="model")
+    if model is not None and multipart.breaks(form, model.encode("utf-8")):
+        return Refusal("invalid_model", "model must not begin with the boundary of the form", param="model")
+    stream = texts.get("stream", "false").strip().lower()
+    if stream not in ("true", "false", ""):
+        return Refusal("invalid_stream", "stream must be true or false", param="stream")
+    span = next(((field.start, field.end) for field in form.named("model")), None)
+    return _Asked(model=model, span=span, stream=stream == "true", form=form)
+
+
+def _form(operation: Operation, said: Mapping[str, str], body: bytes) -> Form | Refusal:
+    kind = said.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != "multipart/form-data":
+        return Refusal("unsupported_media_type", f"{operation.route} takes multipart/form-data, not {_shown(kind)}")
+    mark = multipart.boundary(kind)
+    if mark is None:
+        return Refusal("invalid_body", "Content-Type names no boundary, or one that cannot be used")
+    refusal = _judge_encoding(said)
+    if refusal is not None:
+        return refusal
+    try:
+        return multipart.parse(body, mark)
+    except multipart.NotFormError as exc:
+        return Refusal("invalid_body", f"the body is not well-formed multipart/form-data: {exc}")
+
+
+def _texts(form: Form, body: bytes) -> dict[str, str] | Refusal:
+    """What the form says in the fields that are read."""
+    texts: dict[str, str] = {}
+    for name in ("model", "stream"):
+        fields = form.named(name)
+        if len(fields) > 1:
+            return Refusal("duplicate_key", f"the body has more than one {name}", param=name)
+        if fields and fields[0].is_file:
+            return Refusal(f"invalid_{name}", f"{name} must be a plain field, not a file", param=name)
+        if fields:
+            texts[name] = body[fields[0].start : fields[0].end].decode("utf-8", "surrogateescape")
+    return texts
 
 
 def choices(body: bytes) -> int:
@@ -150,9 +211,18 @@ def _judge_framing(said: Mapping[str, str]) -> Refusal | None:
     """Whether the body comes as plain JSON, by what its headers say. No content type at all is taken for JSON."""
     kind = said.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/json", ""):
-        shown = kind.encode("ascii", "backslashreplace").decode("ascii")[:100]
         hint = " (curl: -H 'Content-Type: application/json')" if kind.endswith("urlencoded") else ""
-        return Refusal("unsupported_media_type", f"Content-Type must be application/json, not {shown}{hint}")
+        return Refusal("unsupported_media_type", f"Content-Type must be application/json, not {_shown(kind)}{hint}")
+    return _judge_encoding(said)
+
+
+def _shown(kind: str) -> str:
+    """A media type for a sentence."""
+    plain = kind.partition(";")[0].strip().lower().encode("ascii", "backslashreplace").decode("ascii")[:100]
+    return plain or "nothing"
+
+
+def _judge_encoding(said: Mapping[str, str]) -> Refusal | None:
     if said.get("content-encoding", "").strip().lower() not in ("", "identity"):
         return Refusal("unsupported_encoding", "Content-Encoding is not supported: send the body uncompressed")
     return None
@@ -173,17 +243,16 @@ def _locate(body: bytes, document: dict[str, Any]) -> tuple[int, int] | Refusal 
     return spans.get("model")
 
 
-def _model(named: str | None, document: dict[str, Any]) -> str | Refusal:
-    """The name asked for. The body's must be sound even where the header wins: the provider would refuse it anyway."""
+def _model(named: str | None, document: Mapping[str, Any]) -> str | Refusal | None:
+    """The name asked for, None where neither header nor body names one. The body's must be sound even where the
+    header wins: the provider would refuse it anyway."""
     if "model" in document:
         refusal = _judge_model(document["model"], "model")
         if refusal is not None:
             return refusal
     if named is not None:
         return _judge_model(named, "x-modelpool-model") or named
-    if "model" not in document:
-        return Refusal("missing_model", 'the body has no model; name one, for example {"model": "chat"}', param="model")
-    return str(document["model"])
+    return str(document["model"]) if "model" in document else None
 
 
 def _judge_model(model: Any, param: str) -> Refusal | None:

@@ -9,14 +9,14 @@ from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Snapshot
 _NAMED_AT_MOST = 20
 
 
-def route(snapshot: Snapshot, model: str) -> Pool | Refusal:
-    """The pool that serves this name, or a refusal that names what there is.
+def route(snapshot: Snapshot, model: str | None) -> Pool | Refusal:
+    """The pool that serves this name, or a refusal that names what there is. None, the API's default: the pool `*`.
 
     A pool that is known and cannot serve answers 503 with its reason, not 404 (B47, B47a): the name is right.
     """
-    found = find(snapshot, model)
+    found = find(snapshot, model or "")
     if found is None:
-        return _unknown(snapshot, model)
+        return _unnamed() if model is None else _unknown(snapshot, model)
     if isinstance(found, ClosedPool):
         return Refusal(found.code, f"pool {found.name}: {found.message}", param="model")
     return found
@@ -42,6 +42,11 @@ def match(snapshot: Snapshot, model: str) -> tuple[Pool | ClosedPool, str] | Non
 def declared(snapshot: Snapshot) -> tuple[str, ...]:
     """The names that clients may ask for, as declared and sorted: what GET /v1/models lists (B43)."""
     return tuple(sorted({*snapshot.exact, *(f"{prefix}*" for prefix, _ in snapshot.prefixes)}))
+
+
+def _unnamed() -> Refusal:
+    message = "the request names no model and no pool has the name *; name one in the body or in x-modelpool-model"
+    return Refusal("missing_model", message, param="model")
 
 
 def _unknown(snapshot: Snapshot, model: str) -> Refusal:

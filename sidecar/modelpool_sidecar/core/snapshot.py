@@ -15,8 +15,8 @@ from modelpool_config import codec
 from modelpool_config import models as contract
 from modelpool_sidecar.core import allowance, hashing, parameters
 from modelpool_sidecar.core.allowance import RequestLimit
+from modelpool_sidecar.core.catalogue import BY_WORD
 from modelpool_sidecar.core.cost import Prices
-from modelpool_sidecar.core.operations import BY_WORD
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.parameters import Parameters
 
@@ -333,7 +333,7 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
         models=MappingProxyType({model.name: found for model in raw.models if (found := _ability(model)) is not None}),
         operations=None
         if raw.operations is None
-        else frozenset(BY_WORD[word].name for word in raw.operations if word in BY_WORD),
+        else frozenset(operation.name for word in raw.operations for operation in BY_WORD.get(word, ())),
         quota_domain=raw.quota_domain,
         prices=MappingProxyType({model.name: _prices(model.prices) for model in raw.models if model.prices}),
         limits=allowance.compiled("provider", raw.name, raw.limits),

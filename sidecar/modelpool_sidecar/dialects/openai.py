@@ -1,7 +1,8 @@
 """The OpenAI dialect: what goes to a provider, and what comes back to a client.
 
 One door to the modules of this dialect: `openai_headers` (what crosses), `openai_errors` (both directions),
-`openai_answer` (complete bodies), `openai_stream` (event streams). Everything here is pure: bytes in, bytes out.
+`openai_answer` and `openai_objects` (complete bodies), `openai_stream` and `openai_events` (event streams),
+`openai_forms` (multipart bodies). Everything here is pure: bytes in, bytes out.
 """
 
 import json
@@ -12,10 +13,14 @@ from urllib.parse import quote
 import orjson
 
 from modelpool_sidecar.core import jsonspan, parameters
+from modelpool_sidecar.core.catalogue import Operation
 from modelpool_sidecar.core.parameters import Parameters
 from modelpool_sidecar.core.request import Request
-from modelpool_sidecar.dialects.openai_answer import NO_ANSWER, Answer, judge, rewrite_model
+from modelpool_sidecar.dialects import openai_answer, openai_objects
+from modelpool_sidecar.dialects.openai_answer import NO_ANSWER, Answer, rewrite_model
 from modelpool_sidecar.dialects.openai_errors import error_event, read_error, refusal_body
+from modelpool_sidecar.dialects.openai_events import TypedReader
+from modelpool_sidecar.dialects.openai_forms import attempt_form
 from modelpool_sidecar.dialects.openai_headers import answer_headers, attempt_headers
 from modelpool_sidecar.dialects.openai_stream import StreamReader
 
@@ -32,8 +37,10 @@ __all__ = [
     "model_body",
     "models_body",
     "read_error",
+    "reads_whole",
     "refusal_body",
     "rewrite_model",
+    "stream_reader",
 ]
 
 
@@ -52,10 +59,12 @@ def attempt_body(request: Request, model: str, changes: Parameters = ()) -> byte
     pool and target change besides (B40); a request without a body has nothing to change.
     """
     body = request.body
+    if request.form is not None:
+        return attempt_form(body, request.form, request.model_span, model or None, changes)
     if changes and body:
         return parameters.apply(body, request.operation.name, changes, None if _says(request, model) else model)
     if request.model_span is None:
-        if request.model is None:
+        if not body or not model:  # nobody names one: the API has a default
             return body
         brace = body.index(b"{") + 1
         comma = b"" if body[brace:].lstrip(b" \t\r\n").startswith(b"}") else b","
@@ -64,12 +73,30 @@ def attempt_body(request: Request, model: str, changes: Parameters = ()) -> byte
 
 
 def _says(request: Request, model: str) -> bool:
-    """Whether the body names this model already, in whatever spelling."""
+    """Whether the body names this model already, in whatever spelling, or nobody names any."""
     if request.model_span is None:
-        return False
+        return not model
     start, end = request.model_span
     old = request.body[start:end]
     return old == jsonspan.quote(model) or (b"\\" in old and bool(json.loads(old) == model))
+
+
+def judge(operation: Operation, body: bytes, kind: str = "application/json") -> Answer:
+    """The answer of a complete 2xx body; `kind`: its media type."""
+    if operation.answer == "model":
+        return openai_answer.judge(operation, body)
+    return openai_objects.judge(operation, body, kind)
+
+
+def reads_whole(operation: Operation, kind: str) -> bool:
+    """Whether a 2xx of that media type is judged as a whole before anything goes out; else it goes out as it comes."""
+    return operation.answer != "sound" or openai_objects.is_json(kind)
+
+
+def stream_reader(operation: Operation, requested_model: str | None, choices: int) -> StreamReader:
+    """What reads an event stream of this operation."""
+    make = StreamReader if operation.answer == "model" else TypedReader
+    return make(operation, requested_model, choices)
 
 
 def models_body(names: Sequence[str]) -> bytes:

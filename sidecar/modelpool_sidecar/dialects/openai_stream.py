@@ -60,6 +60,7 @@ class StreamReader:
         a complete answer without output, which may still be ContentPolicy (`answer`)."""
         self.terminator = b"" if operation is RESPONSES else DONE
         """What is supplied where a stream is finished and its terminal event does not come (B27)."""
+        self.max_event_bytes = MAX_EVENT_BYTES
         self._operation = operation
         self._choices = choices
         self._model_literal = None if requested_model is None else jsonspan.quote(requested_model)
@@ -86,7 +87,7 @@ class StreamReader:
             passed.append(self._take(event))
             if self._ended():
                 return b"".join(passed)
-        if self._scanner.pending > MAX_EVENT_BYTES:
+        if self._scanner.pending > self.max_event_bytes:
             self._too_large()
         return b"".join(passed)
 
@@ -99,7 +100,7 @@ class StreamReader:
 
     def _rest(self) -> bytes:
         event = None if self._ended() else self._scanner.close()
-        if event is None or event.comment_only or len(event.raw) > MAX_EVENT_BYTES:
+        if event is None or event.comment_only or len(event.raw) > self.max_event_bytes:
             return b""
         if not event.data.startswith(b"[DONE]"):
             try:
@@ -140,11 +141,11 @@ class StreamReader:
         return self.done or self.error is not None or self.broken is not None
 
     def _too_large(self) -> None:
-        self.broken = f"an event is larger than {MAX_EVENT_BYTES} bytes"
+        self.broken = f"an event is larger than {self.max_event_bytes} bytes"
 
     def _take(self, event: sse.Event) -> bytes:
         """Note what the event says; its bytes, if they may go on."""
-        if len(event.raw) > MAX_EVENT_BYTES:
+        if len(event.raw) > self.max_event_bytes:
             self._too_large()
             return b""
         if event.comment_only:

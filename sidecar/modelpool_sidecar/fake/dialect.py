@@ -12,14 +12,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from modelpool_config.models import FakeStep
-from modelpool_sidecar.fake import chat, embeddings, errors, question, responses, stream
+from modelpool_sidecar.fake import chat, embeddings, errors, media, question, responses, stream
 from modelpool_sidecar.fake.errors import APIError, to_bytes
+from modelpool_sidecar.fake.media import Made, Wanted
 from modelpool_sidecar.fake.question import Question
 from modelpool_sidecar.fake.raw import Ending, Part, RawAnswer
 from modelpool_sidecar.fake.script import Turn
 from modelpool_sidecar.fake.speech import GREETING, Speech, greet, plain, speak
 
-_JSON = ("content-type", "application/json")
 _SSE = ("content-type", "text/event-stream; charset=utf-8")
 _ENDINGS: dict[str | None, Ending] = {"Cut": "cut", "Stall": "stall"}
 _NO_BODY = frozenset({204, 205, 304})
@@ -49,6 +49,7 @@ class Asked:
     body: bytes
     serial: str
     created: int
+    content_type: str = ""
 
 
 def answer(asked: Asked, character: Character, turn: Turn) -> RawAnswer:
@@ -61,28 +62,32 @@ def answer(asked: Asked, character: Character, turn: Turn) -> RawAnswer:
     wanted = _understand(asked, character)
     if isinstance(wanted, APIError):
         return _refused(wanted, asked, step, retry_after)
-    if told is not None and not (isinstance(wanted, Question) and wanted.stream):
+    if told is not None and not (isinstance(wanted, Question | Wanted) and wanted.stream):
         return _whole(told.body, asked, step)
+    if isinstance(wanted, Wanted):
+        return _media(wanted, asked, character, step, told)
     if not isinstance(wanted, Question):
         return _whole(wanted, asked, step)
     return _reply(wanted, asked, character, step, told)
 
 
-def _understand(asked: Asked, character: Character) -> Question | APIError | dict[str, object]:
+def _understand(asked: Asked, character: Character) -> Question | Wanted | APIError | dict[str, object]:
     """What is asked of a model; or what the API says without one: a refusal, a list of models."""
     path = asked.path.removeprefix("/v1")
     names = (LISTED_MODEL,) if character.models is None else character.models
-    operation = question.PATHS.get(path)
+    operation, medium = question.PATHS.get(path), media.PATHS.get(path)
     is_list, is_model = path == "/models", path.startswith("/models/") and path.count("/") >= 2
-    if not asked.path.startswith("/v1/") or (operation is None and not is_list and not is_model):
+    if not asked.path.startswith("/v1/") or (operation is medium is None and not is_list and not is_model):
         return errors.unknown_url(asked.method, asked.path)
-    if asked.method != ("GET" if operation is None else "POST"):
+    if asked.method != ("GET" if operation is medium is None else "POST"):
         return errors.wrong_method(asked.method, asked.path)
     if character.api_key is not None and asked.authorization != f"Bearer {character.api_key}":
         return errors.unauthorized(given=asked.authorization is not None)
     if is_list:
         return {"object": "list", "data": [_model(name) for name in names]}
-    wanted = question.read(operation, asked.body) if operation else None
+    wanted: Question | Wanted | APIError | None = question.read(operation, asked.body) if operation else None
+    if medium is not None:
+        wanted = media.read(medium, asked.content_type, asked.body)
     if isinstance(wanted, APIError):
         return wanted
     name = wanted.model if wanted else unquote(path.removeprefix("/models/"))
@@ -108,12 +113,31 @@ def _reply(wanted: Question, asked: Asked, character: Character, step: FakeStep,
     parts: Iterable[Part] = stream.paced(events, step, (step.tokens or 0) if stops else None)
     if told is not None:
         parts = _then(parts, lambda: _error_event(wanted, asked, numbers, told))
+    return _streamed(parts, asked, step)
+
+
+def _streamed(parts: Iterable[Part], asked: Asked, step: FakeStep) -> RawAnswer:
     return RawAnswer(
         status=step.status or 200,
         headers=(_SSE, ("cache-control", "no-cache"), *_headers(asked)),
         body=parts,
         ends=_ENDINGS.get(step.fault, "clean"),
     )
+
+
+def _media(wanted: Wanted, asked: Asked, character: Character, step: FakeStep, told: APIError | None) -> RawAnswer:
+    """Pictures, sound, transcripts, verdicts; `told` as in `_reply`."""
+    greeting = greet(character.greeting, character.name, wanted.model)
+    if not wanted.stream:
+        return _bytes(
+            step.status or 200, _headers(asked), media.make(wanted, greeting, asked.serial, asked.created), step
+        )
+    stops = step.fault in _ENDINGS or told is not None
+    events = media.events(wanted, greeting, asked.created)
+    parts: Iterable[Part] = stream.paced(events, step, (step.tokens or 0) if stops else None)
+    if told is not None:
+        parts = _then(parts, lambda: stream.data(told.body))
+    return _streamed(parts, asked, step)
 
 
 def _speeches(wanted: Question, asked: Asked, character: Character, tokens: int | None, *, stops: bool) -> list[Speech]:
@@ -165,13 +189,17 @@ def _whole(body: object, asked: Asked, step: FakeStep) -> RawAnswer:
 
 
 def _json(status: int, headers: list[tuple[str, str]], body: object, step: FakeStep) -> RawAnswer:
-    """JSON in one piece. Cut and Stall: without `tokens` the head alone, else a part of the body, never all of it."""
-    raw = b"" if status in _NO_BODY else to_bytes(body)
+    return _bytes(status, headers, Made("application/json", to_bytes(body)), step)
+
+
+def _bytes(status: int, headers: list[tuple[str, str]], made: Made, step: FakeStep) -> RawAnswer:
+    """In one piece. Cut and Stall: without `tokens` the head alone, else a part of the body, never all of it."""
+    raw = b"" if status in _NO_BODY else made.content
     tokens = step.tokens or 0
     sent = raw[: len(raw) * tokens // (tokens + 1)] if step.fault in _ENDINGS else raw
     return RawAnswer(
         status=status,
-        headers=(_JSON, *headers),
+        headers=(("content-type", made.media_type), *headers),
         body=(sent,),
         framing="none" if status in _NO_BODY else "length",
         content_length=len(raw),

@@ -174,6 +174,7 @@ class FakeProvider:
             body=body,
             serial=f"{re.sub('[^A-Za-z0-9-]', '', self.name)}{attempt.number}",
             created=int(time.time()),
+            content_type=attempt.header("content-type") or "",
         )
         return dialect.answer(asked, self._character, turn)
 

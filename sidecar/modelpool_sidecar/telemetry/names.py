@@ -69,6 +69,13 @@ OPERATIONS: dict[str, GenAi | None] = {
     "text_completion": GenAi("text_completion"),
     "embeddings": GenAi("embeddings"),
     "responses": GenAi("chat", "responses"),
+    "moderations": GenAi("moderations"),
+    "image_generation": GenAi("image_generation"),
+    "image_edit": GenAi("image_edit"),
+    "image_variation": GenAi("image_variation"),
+    "speech": GenAi("speech"),
+    "transcription": GenAi("transcription"),
+    "translation": GenAi("translation"),
     "models": None,
     "model": None,
 }

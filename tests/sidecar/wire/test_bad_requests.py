@@ -15,7 +15,7 @@ from wire_cases import HOST, JSON
 BASE = "http://127.0.0.1:4891/v1"
 SERVED = (
     "POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, POST /v1/responses, "
-    "GET /v1/models, GET /v1/models/{id}"
+    "GET /v1/models, GET /v1/models/{id}; and of the OpenAI API /v1/moderations, /v1/images, /v1/audio"
 )
 GOOD = b'{"model":"chat"}'
 CHAT = "/v1/chat/completions"
@@ -82,7 +82,7 @@ LINES: list[tuple[str, str, int, str, str]] = [
     ("POST", "/v1/%63hat/completions", 404, "unknown_path", f"/v1/%63hat/completions is not served; served are {SERVED}"),
     ("POST", "/v1/\xe9", 404, "unknown_path", f"/v1/\\xe9 is not served; served are {SERVED}"),
     ("POST", "/v1/" + "x" * 300, 404, "unknown_path", f"/v1/{'x' * 196}... is not served; served are {SERVED}"),
-    ("POST", "/v1/images/generations", 404, "unsupported_operation", f"/v1/images/generations is not supported here; served are {SERVED}"),
+    ("POST", "/v1/videos", 404, "unsupported_operation", f"/v1/videos is not supported here; served are {SERVED}"),
     ("POST", "/v1/messages", 404, "unsupported_operation", f"/v1/messages is not supported here; served are {SERVED}"),
     ("GET", "/v1/responses/resp_1", 404, "unsupported_operation", f"/v1/responses/resp_1 is not supported here; served are {SERVED}"),
     ("POST", "http://api.openai.com/v1/chat/completions", 404, "unknown_path", "the path must not contain an empty segment (//)"),

@@ -1,0 +1,45 @@
+"""Streams of typed events without choices: pictures, speech, transcripts. What is told by `type` alone.
+
+Each event is one of three: it ends one result (`*.completed`, `*.done`), it tells of an error, or it carries output.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from modelpool_sidecar.core import usage
+from modelpool_sidecar.core.catalogue import Operation
+from modelpool_sidecar.dialects import openai_errors
+from modelpool_sidecar.dialects.openai_answer import Answer, word
+from modelpool_sidecar.dialects.openai_stream import StreamReader
+
+MAX_PICTURE_EVENT_BYTES = 16 * 1024 * 1024
+"""A picture comes whole in one event, as base64."""
+
+_ENDS = (".completed", ".done")
+
+
+class TypedReader(StreamReader):
+    """Reads a stream of typed events. `choices`: so many results end it, where they come one by one."""
+
+    def __init__(self, operation: Operation, requested_model: str | None = None, choices: int = 1) -> None:
+        super().__init__(operation, requested_model, choices)
+        self.terminator = b""
+        self.max_event_bytes = MAX_PICTURE_EVENT_BYTES
+        self._read = self._typed
+
+    def answer(self) -> Answer:
+        """As of any stream; its ends are no reasons of a model."""
+        return replace(super().answer(), finish_reasons=())
+
+    def _typed(self, event: dict[str, Any]) -> None:
+        kind = word(event.get("type")) or ""
+        if kind == "error" or event.get("error"):
+            self.error = openai_errors.error_of(event)
+            return
+        self.committed = True
+        self.tokens_seen += 1
+        if kind.endswith(_ENDS):
+            self._usage = usage.read(event.get("usage"))
+            self._finish[len(self._finish)] = kind
+            if len(self._finish) >= self._choices:
+                self._complete()
