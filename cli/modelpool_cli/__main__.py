@@ -84,7 +84,7 @@ def _explain(options: Namespace, env: Mapping[str, str]) -> int:
     from modelpool_cli import explaining  # noqa: PLC0415 - see above
 
     wanted = explaining.Wanted(
-        options.request, options.model, options.operation, options.stream, tuple(options.headers)
+        options.request, options.model, options.operation, options.stream, tuple(options.headers), options.caller
     )
     as_json = options.output == "json"
     return explaining.explain(wanted, options.paths, options.namespace, options.secrets, as_json, env)

@@ -236,6 +236,7 @@ def _add_explain(commands: "argparse._SubParsersAction[_Parser]") -> None:
         metavar="K=V",
         help="a header of the request, like x-modelpool-target=backup; may be repeated",
     )
+    command.add_argument("--caller", metavar="NAME", help="who asks: a caller with a key, which is not needed for this")
     _add_json(command)
 
 

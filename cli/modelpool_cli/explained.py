@@ -27,7 +27,8 @@ def lines(told: Mapping[str, Any]) -> Iterator[Line]:
     """The whole of it."""
     asked, pool, refusal = told["request"], told["pool"], told["refusal"]
     what = "stream" if asked["stream"] else "whole answer"
-    yield _BOLD, f"{asked['method']} {asked['path']}  model {asked['model'] or '-'}, {what}"
+    by = f", by {asked['caller']}" if asked["caller"] else ""
+    yield _BOLD, f"{asked['method']} {asked['path']}  model {asked['model'] or '-'}, {what}{by}"
     if pool is not None:
         yield "", _route(pool)
     if refusal is not None:

@@ -24,6 +24,7 @@ from modelpool_sidecar.core.snapshot import CannotCompileError, ClosedPool, Pool
 _HOST = ("host", operations.DEFAULT_ADDRESS)
 _JSON = ("content-type", "application/json")
 _FORM = ("content-type", "multipart/form-data; boundary=form")
+_LENT = "the-key-of-whoever-is-explained"
 _SHOWN_CHARACTERS = 60
 _KNOWN_FALLBACK = (
     *("outcomes", "statuses", "max_attempts", "retries", "backoff_initial", "backoff_max"),
@@ -44,6 +45,7 @@ class Wanted:
     operation: str
     stream: bool
     headers: tuple[tuple[str, str], ...]
+    caller: str | None = None
 
 
 def explain(
@@ -59,7 +61,7 @@ def explain(
         asked = request(wanted)
         outcome = Compiler(namespace).compile(manifests.read_files(paths), secrets.read(given, env))
         space = outcome.choose(namespace)
-        told = tell(outcome, space, asked)
+        told = tell(outcome, space, asked, wanted.caller)
     except (RequestError, NoManifestsError, SecretError, NamespaceError, CannotCompileError) as error:
         return fail(str(error), WRONG_USE)
     if as_json:
@@ -83,7 +85,8 @@ def request(wanted: Wanted) -> Asked:
         kind, body = _FORM, _form(wanted)
     else:
         body = b"" if method == "GET" else _body(wanted, path)
-    headers = {name.lower(): value for name, value in (_HOST, *([kind] if body else []), *wanted.headers)}
+    shown = [] if wanted.caller is None else [("authorization", f"Bearer {_LENT}")]
+    headers = {name.lower(): value for name, value in (_HOST, *([kind] if body else []), *wanted.headers, *shown)}
     return Asked(method, path, tuple(headers.items()), body)
 
 
@@ -127,12 +130,14 @@ def _read(file: str) -> bytes:
         raise RequestError(f"cannot read {file}: {error.strerror}") from error
 
 
-def tell(outcome: Outcome, namespace: str, asked: Asked) -> dict[str, Any]:
-    """Everything about it, in plain values."""
+def tell(outcome: Outcome, namespace: str, asked: Asked, caller: str | None = None) -> dict[str, Any]:
+    """Everything about it, in plain values. `caller`: who asks, where `request` gave it a key to show."""
     start = outcome.of(namespace)
     if start is None:
         raise RequestError(f"there is no ModelPool in namespace {namespace}")
     rehearsal = Rehearsal.of(start.config, start.credentials)
+    if caller is not None and not rehearsal.lend(caller, _LENT):
+        raise RequestError(_no_caller(rehearsal, caller))
     chances = rehearsal.first(asked)
     take = rehearsal.walk(asked, chances.most_common(1)[0][0] if chances else None)
     record = take.record
@@ -145,6 +150,7 @@ def tell(outcome: Outcome, namespace: str, asked: Asked) -> dict[str, Any]:
             "path": asked.target,
             "model": record.requested_model,
             "stream": record.stream,
+            "caller": record.caller,
         },
         "refusal": None if record.attempts else _refusal(take),
         "answer": _answer(take) if not record.attempts and take.status < 400 else None,
@@ -161,6 +167,12 @@ def tell(outcome: Outcome, namespace: str, asked: Asked) -> dict[str, Any]:
             "deadlines": _deadlines(pool, take, stream=record.stream),
         }
     return told
+
+
+def _no_caller(rehearsal: Rehearsal, caller: str) -> str:
+    names = sorted({name for file in rehearsal.snapshot.caller_files for name in rehearsal.callers.names(file)})
+    there = f"there is {routing.listed(names)}" if names else "no pool asks for one"
+    return f"no caller {caller!r} has a key here; {there}"
 
 
 def _refusal(take: Take) -> dict[str, Any] | None:

@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from modelpool_config import callerkeys
 from modelpool_config.models import Config
 from modelpool_sidecar import credentials as keys
+from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook
 from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.snapshot import Pool, Snapshot, compile_config
@@ -71,13 +73,23 @@ class Rehearsal:
     config: Config
     credentials: Mapping[str, str] = field(repr=False)
     snapshot: Snapshot
+    callers: Register = field(default_factory=Register)
 
     @classmethod
     def of(cls, config: Config, credentials: Mapping[str, str]) -> "Rehearsal":
         """Compiled as a sidecar compiles it. Raises CannotCompileError."""
         digests = {name: keys.digest(value) for name, value in credentials.items()}
         snapshot = compile_config(config, credential_digest=digests.get, fake_base_url=_fake_url)
-        return cls(config, credentials, snapshot)
+        callers = Register()
+        callers.replace({file: credentials[file] for file in snapshot.caller_files if file in credentials}, 0.0)
+        return cls(config, credentials, snapshot, callers)
+
+    def lend(self, caller: str, key: str) -> bool:
+        """Let this key be the caller's wherever it has one: of its own only the digests are here. False: nowhere."""
+        files = {file: callerkeys.decode(self.credentials.get(file, "")) for file in self.snapshot.caller_files}
+        lent = {file: {**names, caller: callerkeys.digest(key)} for file, names in files.items() if caller in names}
+        self.callers.replace({file: callerkeys.encode(names) for file, names in {**files, **lent}.items()}, 0.0)
+        return bool(lent)
 
     def first(self, asked: Asked) -> Counter[str]:
         """How often each target is the first choice, of TIMES or fewer; nothing where nobody is asked."""
@@ -116,7 +128,7 @@ class Rehearsal:
         """`chance`: the first draw, so that a thousand of them are spread evenly; the others are drawn."""
         drawn = random.Random(seed).random  # noqa: S311 - a rehearsal guards nothing
         draws = itertools.chain([chance], iter(drawn, None))
-        return _Stage(self.snapshot, lambda: next(draws), self._keys)
+        return _Stage(self, lambda: next(draws), self._keys)
 
 
 def _fake_url(name: str) -> str:
@@ -227,15 +239,22 @@ class _Stage:
     """One sidecar for one request."""
 
     def __init__(
-        self, snapshot: Snapshot, rng: Callable[[], float], held: Callable[[_Clock], MountedCredentials]
+        self, rehearsal: Rehearsal, rng: Callable[[], float], held: Callable[[_Clock], MountedCredentials]
     ) -> None:
-        self._snapshot, self._clock, self._state = snapshot, _Clock(), State()
+        self._snapshot, self._clock, self._state = rehearsal.snapshot, _Clock(), State()
         self._upstream, self._records = _Upstream(self._clock), []  # type: _Upstream, list[Record]
         services = Services(
-            self._upstream, held(self._clock), self._clock, rng, self._state, NullTelemetry(), self._records.append
+            self._upstream,
+            held(self._clock),
+            self._clock,
+            rng,
+            self._state,
+            NullTelemetry(),
+            self._records.append,
+            rehearsal.callers,
         )
         self._proxy = Proxy(services)
-        self._proxy.snapshot = snapshot
+        self._proxy.snapshot = rehearsal.snapshot
 
     def take(self, asked: Asked, *, fails: bool) -> Take:
         client = _Client()

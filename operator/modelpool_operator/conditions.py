@@ -12,6 +12,7 @@ from typing import Any, Literal
 from modelpool_operator.api.modelpool import ModelPool, Target
 from modelpool_operator.api.provider import Provider
 from modelpool_operator.api.types import plain
+from modelpool_operator.checks import callers
 from modelpool_operator.checks.names import claimed
 from modelpool_operator.desired import Form, Verdict
 from modelpool_operator.problems import Problem
@@ -99,7 +100,8 @@ def pool_status(
         programmed = _programmed(verdict, publication, None if is_published else publication.blocked or _WAITING)
     drained = [name for name, (_, each) in named.items() if each is not None and each.spec.traffic == "Drained"]
     count = f"{len(targets) - len(left_out)}/{len(targets)}"
-    ready = _first_not_true(accepted, programmed) or _pool_ready(resolved, count, left_out, drained)
+    ready = _first_not_true(accepted, programmed) or _keyless(verdict)
+    ready = ready or _pool_ready(resolved, count, left_out, drained)
     status: Status = {
         "observedGeneration": generation,
         "conditions": _conditions((accepted, resolved, programmed, ready), present, generation, now),
@@ -182,7 +184,12 @@ def _missing_of_pool(verdict: Verdict, asked: Mapping[str, Verdict]) -> list[tup
         for problem in provider.problems:
             kept = "accepted form" if problem.condition == "Accepted" else "copied value"
             found.append((problem.reason, f"Provider {name}: {problem.message}; the last {kept} stays in force"))
-    return found
+    return [*_missing_of_callers(verdict), *found]
+
+
+def _missing_of_callers(verdict: Verdict) -> list[tuple[str, str]]:
+    """What is wrong with the keys of the pool's callers."""
+    return [(each.reason, each.message) for each in verdict.problems if each.path[: len(callers.PATH)] == callers.PATH]
 
 
 def _programmed(verdict: Verdict, publication: Publication, blocked: Said | None) -> Said:
@@ -205,6 +212,15 @@ def _pool_ready(resolved: Said, count: str, left_out: Mapping[str, str], drained
         names = ", ".join(drained)
         return Said("True", "Manual", f"{told}; traffic is Drained by hand at Provider {names}"[:_LONGEST])
     return Said("True", "Ready", told)
+
+
+def _keyless(verdict: Verdict) -> Said | None:
+    """Nobody has a key of a pool that is for callers with one."""
+    if not verdict.keyless:
+        return None
+    found = _missing_of_callers(verdict)
+    state: State = "Unknown" if found[0][0] == CREDENTIAL_PENDING else "False"
+    return Said(state, found[0][0], _listed(message for _, message in found))
 
 
 def _first_not_true(*said: Said) -> Said | None:

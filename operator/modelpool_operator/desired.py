@@ -5,6 +5,7 @@ that is refused leaves the last accepted form of that object in force (B47); a P
 targets out, with the reason (B47a). Nothing that is wrong with one object stops another.
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,9 +14,11 @@ from modelpool_config import models as contract
 from modelpool_operator import render
 from modelpool_operator.api.modelpool import ModelPool, Target
 from modelpool_operator.api.provider import Provider
+from modelpool_operator.checks import callers as caller_keys
 from modelpool_operator.checks import credentials, names
 from modelpool_operator.checks import pool as pool_checks
 from modelpool_operator.checks import provider as provider_checks
+from modelpool_operator.checks.callers import CallerKeys
 from modelpool_operator.checks.credentials import Keys
 from modelpool_operator.checks.finding import Finding
 from modelpool_operator.problems import Key, Problem, nearest
@@ -39,12 +42,13 @@ class Form(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of one object. `unresolved`: the targets that a pool has to do without; `used`: some pool of the
-    namespace sends requests to this Provider."""
+    namespace sends requests to this Provider; `keyless`: the pool is for callers with a key, and there is none."""
 
     form: Form
     problems: tuple[Problem, ...] = ()
     unresolved: tuple[contract.Unresolved, ...] = ()
     used: bool = True
+    keyless: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -84,6 +88,8 @@ class _Judged:
     form: Form
     problems: tuple[Problem, ...]
     models: tuple[str, ...] = ()
+    written: ModelPool | None = None
+    """A pool as it was written, where it can be read."""
 
 
 def desired(
@@ -132,6 +138,7 @@ def _judge(observed: Observed, last_good: Accepted) -> dict[Key, _Judged]:
             entry.form,
             tuple(with_document(problem, observed.documents) for problem in entry.problems),
             entry.models,
+            entry.written,
         )
         for key, entry in sorted(judged.items())
     }
@@ -147,7 +154,8 @@ def _settle(
     if resource is not None and not problems:
         return _Judged(resource, Form.CURRENT, (), models)
     last = last_good.get(key)
-    return _Judged(last, Form.NONE if last is None else Form.LAST_GOOD, problems, models)
+    written = resource if isinstance(resource, ModelPool) else None
+    return _Judged(last, Form.NONE if last is None else Form.LAST_GOOD, problems, models, written)
 
 
 class _Compiler:
@@ -157,6 +165,10 @@ class _Compiler:
         self._namespace = namespace
         self._judged = judged
         self._documents = observed.documents
+        self._gather = functools.partial(
+            caller_keys.gather, namespace, secrets=observed.secrets, copied=copied, unreadable=observed.unreadable
+        )
+        self._caller_keys: dict[str, CallerKeys] = {}
         self._providers = {
             entry.resource.metadata.name: entry.resource
             for entry in judged.values()
@@ -183,13 +195,19 @@ class _Compiler:
         verdicts: dict[Key, Verdict] = {}
         for name, pool in running.items():
             rendered, lost, unresolved = self._pool(pool, claims.models[name])
+            keys = self._keys_of_callers(pool)
             if isinstance(rendered, contract.Pool):
                 pools.append(rendered)
             else:
                 shut.append(rendered)
             key = ("ModelPool", self._namespace, name)
-            verdicts[key] = self._verdict(key, (*claims.problems[name], *lost), unresolved)
-        for name in closed:
+            if keys is not None:
+                lost = [*lost, *(each.problem(key) for each in keys.findings)]
+            told = (*claims.problems[name], *lost)
+            verdicts[key] = self._verdict(key, told, unresolved, keyless=keys is not None and keys.keyless)
+        for name, entry in closed.items():
+            if entry.written is not None:
+                self._keys_of_callers(entry.written)  # its reason is for its callers alone
             key = ("ModelPool", self._namespace, name)
             verdicts[key] = self._verdict(key)
         used = {target.provider for pool in pools for target in pool.targets}
@@ -202,6 +220,7 @@ class _Compiler:
             closed=tuple(sorted(shut, key=lambda pool: pool.name)),
         )
         values = {file: value for name in sorted(used) for file, value in self._keys[name].values.items()}
+        values |= {each.file: each.content for each in self._caller_keys.values() if each.content is not None}
         return Namespace(config, values), verdicts
 
     def _pool(
@@ -227,6 +246,15 @@ class _Compiler:
         if targets:
             return render.pool(pool, models, tuple(targets), left_out), problems, left_out
         return _no_target(pool, models, left_out), problems, left_out
+
+    def _keys_of_callers(self, pool: ModelPool) -> CallerKeys | None:
+        """Of the Secret that the pool names, looked at once for all pools; None where it names none."""
+        if pool.spec.callers is None:
+            return None
+        secret = pool.spec.callers.keys.secret_ref.name
+        if secret not in self._caller_keys:
+            self._caller_keys[secret] = self._gather(secret)
+        return self._caller_keys[secret]
 
     def _why_unresolved(self, provider: str) -> tuple[str, str] | None:
         """Why targets at this Provider are left out, as reason and message; None where it can be asked."""
@@ -255,17 +283,19 @@ class _Compiler:
         unresolved: tuple[contract.Unresolved, ...] = (),
         *,
         used: bool = True,
+        keyless: bool = False,
     ) -> Verdict:
         entry = self._judged[key]
         found = tuple(with_document(problem, self._documents) for problem in more)
-        return Verdict(entry.form, (*entry.problems, *found), unresolved, used)
+        return Verdict(entry.form, (*entry.problems, *found), unresolved, used, keyless)
 
 
 def _invalid_pool(name: str, models: tuple[str, ...], entry: _Judged) -> contract.ClosedPool:
     first, rest = entry.problems[0].message, len(entry.problems) - 1
     more = f" (and {rest} more)" if rest else ""
     message = f"it was not accepted: {first}{more}"
-    return contract.ClosedPool(name=name, models=models, code="invalid_pool", message=message)
+    callers = None if entry.written is None else render.callers(entry.written)
+    return contract.ClosedPool(name=name, models=models, code="invalid_pool", message=message, callers=callers)
 
 
 def _no_target(
@@ -276,4 +306,6 @@ def _no_target(
         targets.setdefault(entry.message, []).append(entry.target)
     reasons = "; ".join(f"{', '.join(each)}: {why}" for why, each in targets.items())
     message = f"no target can be used: {reasons}"
-    return contract.ClosedPool(name=pool.metadata.name, models=models, code="no_target", message=message)
+    return contract.ClosedPool(
+        name=pool.metadata.name, models=models, code="no_target", message=message, callers=render.callers(pool)
+    )

@@ -15,8 +15,6 @@ from typing import ParamSpec, TypeVar
 
 from modelpool_config.codec import InvalidConfigError
 from modelpool_operator import compiling, manifests, sidecarcount
-from modelpool_operator.api.provider import Provider
-from modelpool_operator.checks import credentials
 from modelpool_operator.compiling import Compiled, Present
 from modelpool_operator.conditions import PENDING, Publication, Said
 from modelpool_operator.desired import Accepted
@@ -28,7 +26,7 @@ from modelpool_operator.problems import Key
 from modelpool_operator.reporting import Reporter
 from modelpool_operator.secretvalues import SecretValues, Values
 from modelpool_operator.sidecarcount import Count
-from modelpool_operator.store import Seen, Store
+from modelpool_operator.store import Seen, Store, named
 from modelpool_operator.telemetry import Telemetry
 from modelpool_operator.worklist import RetryError, Worklist
 
@@ -101,7 +99,7 @@ class Reconciler:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def needs(self, namespace: str, secret: str) -> bool:
-        """Whether a Provider names this Secret, as it stands or in the form that is in force."""
+        """Whether something names this Secret, as it stands or in the form that is in force."""
         return self._store.refers_to(namespace, secret) or self._secrets.holds(namespace, secret)
 
     def look_at_status(self, key: Key) -> None:
@@ -159,8 +157,8 @@ class Reconciler:
         if memory.accepted is None:
             memory.accepted = manifests.unpack(content.accepted, namespace)
         observed, seen = self._store.observed(namespace), self._store.all_of(namespace)
-        providers = [*observed.providers.values(), *memory.accepted.values()]
-        names = {name for each in providers if isinstance(each, Provider) for name in credentials.secret_names(each)}
+        each = [*observed.providers.values(), *observed.pools.values(), *memory.accepted.values()]
+        names = {name for resource in each for name in named(resource)}
         values = await self._secrets.read(namespace, sorted(names))
         wanted = self._store.wants_config(namespace) or ours is not None
         observed = replace(

@@ -16,6 +16,7 @@ from modelpool_operator.api.provider import (
     ProviderTimeouts,
     SecretRef,
 )
+from modelpool_operator.checks import callers as caller_keys
 from modelpool_operator.checks import urls
 from modelpool_operator.checks.credentials import file_name
 
@@ -110,7 +111,17 @@ def pool(
         pinning=spec.pinning or defaults.PINNING,
         response_model=(spec.response.model if spec.response else None) or defaults.RESPONSE_MODEL,
         parameters=_parameters(spec.parameters),
+        callers=callers(resource),
     )
+
+
+def callers(resource: ModelPool) -> contract.Callers | None:
+    """Who may use the pool, None where everybody may."""
+    if resource.spec.callers is None:
+        return None
+    secret = resource.spec.callers.keys.secret_ref.name
+    file = caller_keys.file_name(resource.metadata.namespace, secret)
+    return contract.Callers(keys=file, source=caller_keys.source(secret))
 
 
 def _requires(spec: ModelPoolSpec, strategy: contract.StrategyName, targets: tuple[Target, ...]) -> tuple[str, ...]:
@@ -119,6 +130,7 @@ def _requires(spec: ModelPoolSpec, strategy: contract.StrategyName, targets: tup
     needs = {
         "limits": any(limit.by not in (None, defaults.LIMIT_BY) or limit.mode == "Observe" for limit in own)
         or any(target.limits and target.limits.requests for target in targets),
+        "callers": spec.callers,
         "match": any(target.match for target in targets),
         "parameters": spec.parameters or any(target.parameters for target in targets),
         "strategies": strategy != defaults.STRATEGY,

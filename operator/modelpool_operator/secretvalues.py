@@ -1,4 +1,4 @@
-"""The values of the Secrets that Providers name, and of no others: read by name, once for each version."""
+"""The values of the Secrets that Providers and pools name, and of no others: read by name, once for each version."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ class Values:
 
 
 class SecretValues:
-    """Holds each value as long as a Provider of the namespace names it and its version is the one that was seen."""
+    """Holds each value as long as something in the namespace names it and its version is the one that was seen."""
 
     def __init__(self, kube: Kube, store: Store) -> None:
         self._kube = kube

@@ -13,7 +13,7 @@ from typing import Any
 from modelpool_operator import resources
 from modelpool_operator.api.modelpool import ModelPool
 from modelpool_operator.api.provider import Provider
-from modelpool_operator.checks import credentials
+from modelpool_operator.checks import callers, credentials
 from modelpool_operator.problems import Key
 from modelpool_operator.resources import Observed, Refused
 from modelpool_operator.table import Name, Table, version_of
@@ -105,10 +105,11 @@ class Store:
         return {*self.everywhere, *labelled, *(space for table in tables for space in table.namespaces())}
 
     def refers_to(self, namespace: str, secret: str) -> bool:
-        """Whether a Provider of that namespace names the Secret; one that cannot be read may have named it before."""
+        """Whether an object of that namespace names the Secret; one that cannot be read may have named it before."""
         return any(
-            not isinstance(seen.content, Provider) or secret in credentials.secret_names(seen.content)
-            for seen in self.resources["Provider"].of(namespace).values()
+            isinstance(seen.content, Refused) or secret in named(seen.content)
+            for table in self.resources.values()
+            for seen in table.of(namespace).values()
         )
 
     def seen(self, key: Key) -> Seen | None:
@@ -139,6 +140,13 @@ class Store:
                 else:
                     refused[kind, namespace, name] = seen.content
         return Observed(providers=providers, pools=pools, refused=refused)
+
+
+def named(resource: Provider | ModelPool) -> frozenset[str]:
+    """The Secrets that an object names, all in its own namespace."""
+    if isinstance(resource, Provider):
+        return credentials.secret_names(resource)
+    return callers.secret_names(resource)
 
 
 def parsed(kind: str, manifest: Mapping[str, Any], before: Seen | None) -> Seen:

@@ -152,9 +152,8 @@ def _readable_pools(
         if lacking:
             words = ", ".join(sorted(lacking))
             message = f"this sidecar is too old for the pool: it lacks {words}; restart the pod to get a newer one"
-            closed.append(
-                {"name": pool.get("name"), "models": pool.get("models"), "code": "sidecar_too_old", "message": message}
-            )
+            kept = {name: pool.get(name) for name in ("name", "models", "callers")}
+            closed.append({**kept, "code": "sidecar_too_old", "message": message})
         else:
             readable.append(pool)
     return readable, closed

@@ -18,7 +18,7 @@ SCHEMA_MINOR = 5
 SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 # What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
-FEATURES: frozenset[str] = frozenset({"limits", "match", "parameters", "strategies"})
+FEATURES: frozenset[str] = frozenset({"callers", "limits", "match", "parameters", "strategies"})
 
 OutcomeName = Literal[
     "Unreachable",
@@ -278,6 +278,14 @@ class ConsistentHash(Frozen):
     header: str | None
 
 
+class Callers(Frozen):
+    """Only who shows a key may use the pool. `keys`: the mounted file with the digests (`callerkeys`); where it is not
+    there nobody may. `source` is how people know it (`Secret team-keys`). A pool that has it requires `callers`."""
+
+    keys: Name
+    source: str
+
+
 class Pool(Frozen):
     """The model names that clients use, the targets behind them and the rules between."""
 
@@ -298,6 +306,8 @@ class Pool(Frozen):
     parameters: tuple[Parameter, ...] = ()
     consistent_hash: ConsistentHash | None = None
     """Set for the strategy ConsistentHash, and only there."""
+    callers: Callers | None = None
+    """None: everybody who reaches the sidecar."""
 
 
 class ClosedPool(Frozen):
@@ -307,6 +317,8 @@ class ClosedPool(Frozen):
     models: tuple[str, ...]
     code: Literal["invalid_pool", "no_target", "sidecar_too_old"]
     message: str
+    callers: Callers | None = None
+    """As of an open pool: its name and its reason are for those alone who may use it."""
 
 
 class Config(Frozen):

@@ -34,6 +34,7 @@ class Account:
     outcome: Outcome | None = None
     first_token: float | None = None
     observed: tuple[str, ...] = ()
+    caller: str | None = None
 
     def trace(self, telemetry: Telemetry) -> RequestTrace:
         """Its telemetry begins."""
@@ -113,4 +114,5 @@ class Account:
             trace_id=trace_id,
             cost=self.cost(),
             observed=self.observed,
+            caller=self.caller,
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from modelpool_config.models import Config, Fake
 from modelpool_sidecar import credentials as keys
 from modelpool_sidecar.admin import AdminServer
+from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.snapshot import compile_config
 from modelpool_sidecar.core.state import State
@@ -64,11 +65,11 @@ class Sidecar:
         *,
         fake_greeting: str | None = None,
     ) -> None:
-        clock = LoopClock()
+        self._clock = clock = LoopClock()
         self._settings, self._telemetry, self._greeting = settings, telemetry, fake_greeting
         self._credentials = MountedCredentials(clock.now)
         self._upstream = AiohttpUpstream()
-        self._state = State()
+        self._state, self._callers = State(), Register()
         self._fakes: dict[str, FakeProvider] = {}
         self._applying = asyncio.Lock()
         self._proxy = Proxy(
@@ -80,9 +81,10 @@ class Sidecar:
                 state=self._state,
                 telemetry=telemetry,
                 on_record=on_record,
+                callers=self._callers,
             )
         )
-        self._view = View(self._proxy, self._state, self._credentials, telemetry, self._fakes, clock)
+        self._view = View(self._proxy, self._state, self._credentials, self._callers, telemetry, self._fakes, clock)
         self._server = DataServer(self._proxy.accept, refusal_body=openai.refusal_body)
         self._admin = AdminServer(self._view)
         telemetry.observe(self._view.target_states, lambda: self._proxy.in_flight)
@@ -149,6 +151,9 @@ class Sidecar:
         for name, script in scripts.items():
             self._fakes[name].replace(script)
         self._credentials.replace(credentials)
+        self._callers.replace(
+            {file: credentials[file] for file in snapshot.caller_files if file in credentials}, self._clock.now()
+        )
         self._state.sidecars = sidecars
         self._proxy.snapshot = snapshot
         self._view.take(config)

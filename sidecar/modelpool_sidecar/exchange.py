@@ -7,7 +7,7 @@ a client that leaves at any point, a drain - `_settle` runs exactly once.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
@@ -15,6 +15,7 @@ from modelpool_sidecar.attempt import AttemptRun
 from modelpool_sidecar.core import affinity, cost, retryafter
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.allowance import Asker
+from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit, tightest
 from modelpool_sidecar.core.needs import Tiers
@@ -58,6 +59,7 @@ class Services:
     state: State
     telemetry: Telemetry
     on_record: Callable[[Record], None]
+    callers: Register = field(default_factory=Register)
 
 
 class Exchange:
@@ -77,7 +79,7 @@ class Exchange:
         self._services, self._request, self._pool = services, request, pool
         self._permit, self._downstream, self._on_over = permit, downstream, on_over
         self._keyring = Keyring(services.credentials)
-        self._account = Account(services.clock.now(), request, pool)
+        self._account = Account(services.clock.now(), request, pool, caller=asker.caller)
         self._hurried = request.read_timeout is not None and request.read_timeout < pool.total
         total = request.read_timeout if self._hurried and request.read_timeout is not None else pool.total
         self._dispatch = Dispatch(

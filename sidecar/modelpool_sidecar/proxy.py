@@ -7,8 +7,9 @@ one place here. Nothing in it knows a transport.
 from typing import Protocol
 
 from modelpool_sidecar.account import Account
-from modelpool_sidecar.core import matching, needs, routing
+from modelpool_sidecar.core import access, callers, matching, needs, routing
 from modelpool_sidecar.core import request as parsing
+from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.limits import Limited, Permit
 from modelpool_sidecar.core.needs import Tiers
@@ -74,28 +75,37 @@ class Proxy:
             self._route(snapshot, request, downstream)
 
     def _route(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
-        pool = routing.route(snapshot, request.model)
+        visitor = self._visitor(snapshot, request)
+        pool = access.find(snapshot, request.model, visitor)
         if isinstance(pool, Refusal):
-            self._refuse(pool, downstream, request, routing.find(snapshot, request.model or ""))
+            self._refuse(pool, downstream, request, None)
+            return
+        caller = visitor.caller(pool)
+        if isinstance(pool, ClosedPool):
+            self._refuse(routing.closed(pool), downstream, request, pool, caller)
             return
         pinned = _pin(pool, request)
         if isinstance(pinned, Refusal):
-            self._refuse(pinned, downstream, request, pool)
+            self._refuse(pinned, downstream, request, pool, caller)
             return
         tiers = matching.tiers(pool, request.headers, pinned)
         if not isinstance(tiers, Refusal):
             tiers = needs.fitting(pool, request, tiers)
         if isinstance(tiers, Refusal):
-            self._refuse(tiers, downstream, request, pool)
+            self._refuse(tiers, downstream, request, pool, caller)
             return
-        asker = Asker(request.headers, snapshot.namespace)
+        asker = Asker(request.headers, snapshot.namespace, caller)
         self._admit(request, pool, tiers, asker, downstream)
+
+    def _visitor(self, snapshot: Snapshot, request: Request) -> Visitor:
+        digest = callers.shown(request.headers) if snapshot.caller_files else None
+        return Visitor(self._services.callers, digest, self._services.clock.now())
 
     def _admit(self, request: Request, pool: Pool, tiers: Tiers, asker: Asker, downstream: Downstream) -> None:
         now = self._services.clock.now()
         permit = self._services.state.admit(pool, now, asker)
         if isinstance(permit, Limited):
-            self._refuse(_limited(pool, permit), downstream, request, pool)
+            self._refuse(_limited(pool, permit), downstream, request, pool, asker.caller)
             return
         self._services.state.budget(pool).request(now)
         self._exchange(request, pool, tiers, asker, permit, downstream)
@@ -108,22 +118,26 @@ class Proxy:
         exchange.start()
 
     def _list_models(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
-        if request.model_id is None:
-            self._answer(200, openai.models_body(routing.declared(snapshot)), downstream, request, None, None)
-        elif routing.find(snapshot, request.model_id) is None:
-            refusal = routing.route(snapshot, request.model_id)
-            assert isinstance(refusal, Refusal), "a name without a pool is refused"
-            self._refuse(refusal, downstream, request, None)
-        else:
-            self._answer(200, openai.model_body(request.model_id), downstream, request, None, None)
+        visitor, model = self._visitor(snapshot, request), request.model_id
+        found = access.models(snapshot, visitor) if model is None else access.find(snapshot, model, visitor)
+        if isinstance(found, Refusal):
+            self._refuse(found, downstream, request, None)
+            return
+        body = openai.models_body(found) if isinstance(found, tuple) else openai.model_body(model or "")
+        self._answer(200, body, downstream, request, None, None)
 
     # -- answers of our own
 
     def _refuse(
-        self, refusal: Refusal, downstream: Downstream, request: Request | None, pool: Pool | ClosedPool | None
+        self,
+        refusal: Refusal,
+        downstream: Downstream,
+        request: Request | None,
+        pool: Pool | ClosedPool | None,
+        caller: str | None = None,
     ) -> None:
         body = openai.refusal_body(refusal)
-        self._answer(refusal.status, body, downstream, request, pool, refusal)
+        self._answer(refusal.status, body, downstream, request, pool, refusal, caller)
 
     def _answer(
         self,
@@ -133,6 +147,7 @@ class Proxy:
         request: Request | None,
         pool: Pool | ClosedPool | None,
         refusal: Refusal | None,
+        caller: str | None = None,
     ) -> None:
         named: Headers = ()
         if pool is not None:
@@ -145,13 +160,19 @@ class Proxy:
         downstream.head(status, (_JSON, *told, *named, ("content-length", str(len(body)))))
         downstream.write(body)
         downstream.finish()
-        self._record(status, request, pool, refusal)
+        self._record(status, request, pool, refusal, caller)
 
     def _record(
-        self, status: int, request: Request | None, pool: Pool | ClosedPool | None, refusal: Refusal | None
+        self,
+        status: int,
+        request: Request | None,
+        pool: Pool | ClosedPool | None,
+        refusal: Refusal | None,
+        caller: str | None,
     ) -> None:
         now = self._services.clock.now()
-        account = Account(now, request, pool, status=status, refusal=refusal.code if refusal is not None else None)
+        code = refusal.code if refusal is not None else None
+        account = Account(now, request, pool, status=status, refusal=code, caller=caller)
         trace = account.trace(self._services.telemetry)
         record = account.record(now, trace.trace_id)
         trace.end(record)

@@ -1,13 +1,15 @@
 """What a sidecar tells about itself on its admin ports: an admin.AdminSource over the running parts."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelpool_config import models
-from modelpool_config.models import Config
+from modelpool_config.models import Callers, Config
 from modelpool_sidecar import credentials as keys
 from modelpool_sidecar.core import verdict
+from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.dispatch import Dispatch
 from modelpool_sidecar.core.snapshot import Pool, Snapshot
 from modelpool_sidecar.core.state import State
@@ -21,6 +23,9 @@ from modelpool_sidecar.version import VERSION
 if TYPE_CHECKING:
     from modelpool_sidecar.fake import FakeProvider
 
+_NAMED_AT_MOST = 20
+"""Callers of a pool that are told by name."""
+
 
 class View:
     """Reads, and breaks Fakes. `draining` is set by the app, the config and its problems by `take` and `tell`."""
@@ -30,6 +35,7 @@ class View:
         proxy: Proxy,
         state: State,
         credentials: MountedCredentials,
+        callers: Register,
         telemetry: TelemetryService,
         fakes: "Mapping[str, FakeProvider]",
         clock: Clock,
@@ -39,6 +45,7 @@ class View:
         self._taken_over: float | None = None  # wall time, as is the next
         self._problems: tuple[tuple[str, ...], float] = ((), 0.0)
         self._proxy, self._state, self._credentials = proxy, state, credentials
+        self._callers = callers
         self._telemetry, self._fakes, self._clock = telemetry, fakes, clock
 
     def take(self, config: Config) -> None:
@@ -106,6 +113,7 @@ class View:
         described = self._state.describe(snapshot, now)
         for told in described["pools"]:
             pool = snapshot.pools[told["name"]]
+            told["callers"] = None if pool.callers is None else self._described_callers(pool.callers)
             if isinstance(pool, Pool):
                 walk = Dispatch(pool, self._state, "", math.inf, lambda: 0.0, Keyring(self._credentials).missing)
                 outlook = walk.outlook(now)
@@ -115,6 +123,11 @@ class View:
                     target["blocked"] = None if block is None else block.kind
                     target["why"] = None if block is None else verdict.words(pool.targets[target["name"]], block)
         return described
+
+    def _described_callers(self, callers: Callers) -> dict[str, Any]:
+        """Where their keys come from, how many are there, and the first names."""
+        names = itertools.islice(self._callers.names(callers.keys), _NAMED_AT_MOST)
+        return {"keys": callers.source, "count": self._callers.count(callers.keys), "names": list(names)}
 
     def fakes(self) -> Sequence[str]:
         """Who can be broken."""

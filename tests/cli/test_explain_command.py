@@ -99,6 +99,7 @@ def test_the_pool_the_order_and_the_share_of_the_first_choice_are_the_sidecars_o
         "path": "/v1/chat/completions",
         "model": "chat",
         "stream": True,
+        "caller": None,
     }
     assert (seen["pool"]["name"], seen["pool"]["rule"], seen["pool"]["by"]) == ("chat", "exact", "chat")
     first = {each["name"]: each["first"] for each in seen["targets"]}
@@ -275,3 +276,40 @@ def test_the_page_shows_what_the_quickstart_says(capsys: pytest.CaptureFixture[s
     assert [line for line in shown if not line.startswith("pool ")] == [
         line for line in lines[: len(shown)] if not line.startswith("pool ")
     ]
+
+
+CALLERS = """\
+apiVersion: v1
+kind: Secret
+metadata: {name: team-keys}
+stringData: {search: caller-canary-0123456789, billing: caller-canary-9876543210}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: gold}
+spec:
+  callers: {keys: {secretRef: {name: team-keys}}}
+  targets: [{name: small, providerRef: {name: small}, model: tiny}]
+"""
+
+
+def test_a_pool_with_callers_is_explained_to_one_of_them_without_their_key(
+    folder: Path, told: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "callers.yaml").write_text(CALLERS)
+    code, seen = told("--model", "gold", "--caller", "search")
+    assert (code, seen["request"]["caller"], seen["refusal"]) == (0, "search", None)
+    code, seen = told("--model", "gold")
+    assert (code, seen["refusal"]["code"]) == (1, "invalid_api_key")
+    assert seen["refusal"]["headers"] == {"www-authenticate": 'Bearer realm="modelpool"'}
+    code, seen = told("--model", "gold", "--header", "authorization=Bearer caller-canary-0123456789")
+    assert (code, seen["request"]["caller"]) == (0, "search")
+    assert run(folder, "--model", "gold", "--caller", "search") == 0
+    assert "model gold, whole answer, by search" in capsys.readouterr().out
+    assert run(folder, "--model", "gold", "--caller", "nobody") == 2
+    assert "no caller 'nobody' has a key here; there is billing, search" in capsys.readouterr().err
+
+
+def test_a_caller_where_no_pool_asks_for_a_key_is_wrong_use(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--model", "chat", "--caller", "search") == 2
+    assert "no pool asks for one" in capsys.readouterr().err

@@ -96,7 +96,7 @@ def test_canonical_bytes_are_sorted_tight_and_unescaped() -> None:
     data = codec.encode(_config())
     assert data == json.dumps(json.loads(data), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     assert "süd ☃".encode() in data
-    assert data.startswith(b'{"closed":[{"code":"invalid_pool"')
+    assert data.startswith(b'{"closed":[{"callers":null,"code":"invalid_pool"')
 
 
 def test_neither_key_order_nor_white_space_changes_the_bytes() -> None:

@@ -63,7 +63,10 @@ FIELDS = {
         "fake.script": "requests for status error firstToken tokensPerSecond tokens fault",
     },
     "ModelPool": {
-        "": "models targets strategy fallback limits parameters timeouts lastResort pinning response",
+        "": "models targets strategy fallback limits parameters timeouts lastResort pinning response callers",
+        "callers": "keys",
+        "callers.keys": "secretRef",
+        "callers.keys.secretRef": "name",
         "models": "name",
         "targets": "name providerRef model weight priority parameters match limits",
         "targets.parameters": "name action value",

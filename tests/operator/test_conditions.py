@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from manifest_cases import pool, provider
+from manifest_cases import pool, provider, secret
 from modelpool_config import models as contract
 from modelpool_operator import conditions
+from modelpool_operator.checks import callers
 from modelpool_operator.conditions import Publication, Said
 from modelpool_operator.desired import Form, Verdict
 from modelpool_operator.problems import Problem
@@ -231,3 +232,40 @@ def test_several_drained_providers_are_all_named() -> None:
         "Manual",
         "2 of 2 targets can be asked; traffic is Drained by hand at Provider openai, other",
     )
+
+
+@pytest.mark.parametrize(
+    ("secrets", "resolved", "ready"),
+    [
+        ([], ("False", "SecretNotFound"), ("False", "SecretNotFound")),
+        ([secret("team-keys")], ("False", "InvalidCredential"), ("False", "InvalidCredential")),
+        ([secret("team-keys", alice="short")], ("False", "InvalidCredential"), ("False", "InvalidCredential")),
+        (
+            [secret("team-keys", alice="short", bob="b" * 32)],
+            ("False", "InvalidCredential"),
+            ("True", "Degraded"),
+        ),
+        ([secret("team-keys", bob="b" * 32)], ("True", "ResolvedRefs"), ("True", "Ready")),
+    ],
+)
+def test_a_pool_whose_callers_have_no_key_is_not_ready(
+    secrets: list[Raw], resolved: tuple[str, str], ready: tuple[str, str]
+) -> None:
+    """One bad entry among good ones is Degraded, no key at all is not ready (B43)."""
+    made = world(provider(), pool(callers={"keys": {"secretRef": {"name": "team-keys"}}}), *secrets)
+    assert made.said("ResolvedRefs")[:2] == resolved
+    assert made.said("Ready")[:2] == ready
+
+
+def test_callers_whose_keys_cannot_be_read_yet_are_unknown() -> None:
+    pending = Problem(*POOL, (*callers.PATH,), "wait", "CredentialPending", "ResolvedRefs")
+    told = _pool_status(
+        Verdict(Form.CURRENT, (pending,), keyless=True),
+        Publication({"chat": DIGEST}, NOW),
+        {},
+        NOW,
+        Verdict(Form.CURRENT),
+    )
+    assert [(each["status"], each["reason"]) for each in told["conditions"] if each["type"] == "Ready"] == [
+        ("Unknown", "CredentialPending")
+    ]

@@ -207,6 +207,7 @@ def test_what_is_written_wins_over_every_default() -> None:
     assert config.pools[0].model_dump(by_alias=True, exclude={"requires", "unresolved"}) == {
         "name": "busy",
         "models": ("gpt-*", "x"),
+        "callers": None,
         "strategy": "Weighted",
         "consistentHash": None,
         "targets": (

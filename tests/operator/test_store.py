@@ -191,6 +191,13 @@ def test_a_secret_concerns_a_namespace_only_where_a_provider_names_it() -> None:
     assert not store.refers_to("elsewhere", "mine")
 
 
+def test_a_secret_concerns_a_namespace_where_the_callers_of_a_pool_name_it() -> None:
+    store = Store()
+    store.see("ModelPool", seen(pool(callers={"keys": {"secretRef": {"name": "team-keys"}}})))
+    store.see("ModelPool", seen(pool("open")))
+    assert [store.refers_to("default", name) for name in ("team-keys", "other")] == [True, False]
+
+
 def test_any_secret_concerns_a_namespace_with_a_provider_that_cannot_be_read() -> None:
     """Its last accepted form may name any."""
     store = Store()

@@ -204,6 +204,7 @@ pools = st.builds(
             "timeouts": _part(total=_time(1)),
             "lastResort": st.sampled_from(["SoonestToRecover", "Refuse"]),
             "pinning": st.sampled_from(["Allowed", "Denied"]),
+            "callers": st.sampled_from(SECRETS).map(lambda name: {"keys": {"secretRef": {"name": name}}}),
             "response": _part(model=st.sampled_from(["Served", "Requested"])),
         },
     ),
@@ -217,7 +218,13 @@ secrets = st.builds(
         "stringData": data,
     },
     st.sampled_from(SECRETS),
-    _part(**{"api-key": st.sampled_from(["sk-1", "sk-2\n", "bad\x00key"]), "second": st.just("s")}),
+    _part(
+        **{
+            "api-key": st.sampled_from(["sk-1", "sk-2\n", "bad\x00key"]),
+            "second": st.just("s"),
+            "alice": st.just("k" * 32),
+        }
+    ),
 )
 
 worlds = st.lists(st.one_of(providers, providers, pools, pools, secrets), max_size=12)

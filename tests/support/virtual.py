@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.snapshot import Snapshot
 from modelpool_sidecar.core.state import State
@@ -231,6 +232,7 @@ class Bench:
     upstream: ScriptedUpstream = field(default_factory=ScriptedUpstream)
     state: State = field(default_factory=State)
     records: list[Record] = field(default_factory=list)
+    callers: Register = field(default_factory=Register)
 
     def __post_init__(self) -> None:
         self.proxy = Proxy(
@@ -242,6 +244,7 @@ class Bench:
                 self.state,
                 NullTelemetry(),
                 self.records.append,
+                self.callers,
             )
         )
         self.proxy.snapshot = self.snapshot

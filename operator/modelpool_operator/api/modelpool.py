@@ -17,6 +17,7 @@ from modelpool_operator.api.types import (
     HeaderValue,
     ModelName,
     ObjectName,
+    SecretName,
     Spec,
     Status,
     Text,
@@ -258,6 +259,36 @@ class Response(Spec):
     )
 
 
+class KeysRef(Spec):
+    """A Secret in the pool's namespace."""
+
+    example: ClassVar[str] = "{name: team-keys}"
+
+    name: SecretName = Field(description="The Secret's name, in the namespace of the pool.")
+
+
+class CallerKeys(Spec):
+    """Where the callers' keys are."""
+
+    example: ClassVar[str] = "{secretRef: {name: team-keys}}"
+
+    secret_ref: KeysRef = Field(
+        alias="secretRef",
+        description="The Secret whose entries are the keys: the name of each is the caller's name. A key has 16 to "
+        "1024 visible ASCII characters; one trailing newline is stripped.",
+    )
+
+
+class Callers(Spec):
+    """Who may use the pool."""
+
+    example: ClassVar[str] = "{keys: {secretRef: {name: team-keys}}}"
+
+    keys: CallerKeys = Field(
+        description="The keys that clients show as Authorization: Bearer KEY, as the OpenAI SDKs do with api_key."
+    )
+
+
 class ModelPoolSpec(Spec):
     """What a user says about a pool."""
 
@@ -297,6 +328,11 @@ class ModelPoolSpec(Spec):
     )
     response: Response | None = Field(
         default=None, description="What clients see in the answer. Default: the served model."
+    )
+    callers: Callers | None = Field(
+        default=None,
+        description="Who may use the pool; for all others it is as if it were not there. "
+        "Default: everybody who reaches the sidecar's localhost.",
     )
 
 

@@ -23,10 +23,11 @@ LONGEST = 64
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, as far as limits are divided by it. Header names are lower case."""
+    """Who asks, as far as limits are divided by it. Header names are lower case. `caller`: whose key was shown."""
 
     headers: Sequence[tuple[str, str]] = ()
     namespace: str = ""
+    caller: str | None = None
 
 
 NOBODY = Asker()

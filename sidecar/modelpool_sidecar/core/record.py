@@ -73,6 +73,8 @@ class Record:
     trace_id: str | None = None
     cost: Decimal | None = None
     observed: tuple[str, ...] = ()
+    caller: str | None = None
+    """Whose key it showed, at a pool that asks for one: a configured name."""
 
     @property
     def pool_label(self) -> str:

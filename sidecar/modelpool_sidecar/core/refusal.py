@@ -23,6 +23,7 @@ CODES: dict[str, tuple[int, str]] = {
     "context_length_exceeded": (400, "invalid_request_error"),
     "unknown_target": (400, "invalid_request_error"),
     "no_matching_target": (400, "invalid_request_error"),
+    "invalid_api_key": (401, "invalid_request_error"),
     "pinning_denied": (403, "invalid_request_error"),
     "foreign_host": (403, "invalid_request_error"),
     "foreign_origin": (403, "invalid_request_error"),

@@ -1,7 +1,7 @@
 """Which pool a model name leads to: the exact name, then the longest prefix, then `*` (B7)."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Snapshot
@@ -9,17 +9,9 @@ from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Snapshot
 _NAMED_AT_MOST = 20
 
 
-def route(snapshot: Snapshot, model: str | None) -> Pool | Refusal:
-    """The pool that serves this name, or a refusal that names what there is. None, the API's default: the pool `*`.
-
-    A pool that is known and cannot serve answers 503 with its reason, not 404 (B47, B47a): the name is right.
-    """
-    found = find(snapshot, model or "")
-    if found is None:
-        return _unnamed() if model is None else _unknown(snapshot, model)
-    if isinstance(found, ClosedPool):
-        return Refusal(found.code, f"pool {found.name}: {found.message}", param="model")
-    return found
+def closed(pool: ClosedPool) -> Refusal:
+    """A pool that is known and cannot serve: 503 with its reason, not 404 (B47, B47a), because the name is right."""
+    return Refusal(pool.code, f"pool {pool.name}: {pool.message}", param="model")
 
 
 def find(snapshot: Snapshot, model: str) -> Pool | ClosedPool | None:
@@ -39,26 +31,32 @@ def match(snapshot: Snapshot, model: str) -> tuple[Pool | ClosedPool, str] | Non
     return None
 
 
-def declared(snapshot: Snapshot) -> tuple[str, ...]:
-    """The names that clients may ask for, as declared and sorted: what GET /v1/models lists (B43)."""
-    return tuple(sorted({*snapshot.exact, *(f"{prefix}*" for prefix, _ in snapshot.prefixes)}))
+def declared(snapshot: Snapshot, may: Callable[[Pool | ClosedPool], bool] = lambda _pool: True) -> tuple[str, ...]:
+    """The names that clients may ask for, as declared and sorted: what GET /v1/models lists (B43).
+
+    `may`: of which pools."""
+    exact = (name for name, pool in snapshot.exact.items() if may(pool))
+    return tuple(sorted({*exact, *(f"{prefix}*" for prefix, pool in snapshot.prefixes if may(pool))}))
 
 
-def _unnamed() -> Refusal:
+def unnamed() -> Refusal:
+    """No name at all, and no pool that takes every name: 400."""
     message = "the request names no model and no pool has the name *; name one in the body or in x-modelpool-model"
     return Refusal("missing_model", message, param="model")
 
 
-def _unknown(snapshot: Snapshot, model: str) -> Refusal:
-    names = declared(snapshot)
+def unknown(snapshot: Snapshot, model: str, may: Callable[[Pool | ClosedPool], bool]) -> Refusal:
+    """A name that leads nowhere, or to no pool that the caller may use: 404 with what there is instead."""
+    names = declared(snapshot, may)
     if not names:
         return Refusal("model_not_found", f"no model {model!r} here: no pool is declared yet", param="model")
     near = difflib.get_close_matches(model, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return Refusal("model_not_found", f"no model {model!r} here; {hint}there is {_list(names)}", param="model")
+    return Refusal("model_not_found", f"no model {model!r} here; {hint}there is {listed(names)}", param="model")
 
 
-def _list(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """The names as far as people read them."""
     shown = list(names)
     more = f" and {len(shown) - _NAMED_AT_MOST} more" if len(shown) > _NAMED_AT_MOST else ""
     return ", ".join(shown[:_NAMED_AT_MOST]) + more

@@ -179,6 +179,8 @@ class Pool:
     digest: str
     selective: bool = False
     """Whether some target declares what it can do, so that a request has to be looked at (B6)."""
+    callers: contract.Callers | None = None
+    """Who may use it; None = everybody."""
 
     @property
     def short_digest(self) -> str:
@@ -195,6 +197,7 @@ class ClosedPool:
     code: str
     message: str
     digest: str
+    callers: contract.Callers | None = None
 
     @property
     def short_digest(self) -> str:
@@ -213,6 +216,8 @@ class Snapshot:
     exact: Mapping[str, Pool | ClosedPool]
     prefixes: tuple[tuple[str, Pool | ClosedPool], ...]
     credential_digests: Mapping[str, str] = field(default_factory=dict)
+    caller_files: frozenset[str] = frozenset()
+    """The files with the keys of callers; empty where everybody may use everything."""
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.digest[7:19]}: {len(self.pools)} pools, {len(self.providers)} providers>"
@@ -249,7 +254,7 @@ def compile_config(
         pools[pool.name] = _pool(pool, providers, codec.pool_digest(config, pool), known)
     for closed in config.closed:
         pools[closed.name] = ClosedPool(
-            closed.name, closed.models, closed.code, closed.message, codec.pool_digest(config, closed)
+            closed.name, closed.models, closed.code, closed.message, codec.pool_digest(config, closed), closed.callers
         )
     exact: dict[str, Pool | ClosedPool] = {}
     prefixes: dict[str, Pool | ClosedPool] = {}
@@ -267,6 +272,7 @@ def compile_config(
         exact=MappingProxyType(exact),
         prefixes=tuple(sorted(prefixes.items(), key=lambda item: (-len(item[0]), item[0]))),
         credential_digests=MappingProxyType(digests),
+        caller_files=frozenset(pool.callers.keys for pool in pools.values() if pool.callers is not None),
     )
 
 
@@ -403,6 +409,7 @@ def _pool(
         pinning=raw.pinning == "Allowed",
         rewrite_model=raw.response_model == "Requested",
         digest=digest,
+        callers=raw.callers,
         selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),
     )
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from modelpool_sidecar.core.record import Record
+from modelpool_sidecar.core.record import Record, Usage
 from modelpool_sidecar.core.refusal import CODES
 from modelpool_sidecar.telemetry import names
 
@@ -47,6 +47,10 @@ class Metrics:
         self._tokens = _counter(names.TOKENS, self.registry)
         self._cost = _counter(names.COST_TOTAL, self.registry)
         self._over = _counter(names.LIMIT_OBSERVED, self.registry)
+        self._caller_requests = _counter(names.CALLER_REQUESTS, self.registry)
+        self._caller_tokens = _counter(names.CALLER_TOKENS, self.registry)
+        self._caller_cost = _counter(names.CALLER_COST, self.registry)
+        self._callers: set[str] = set()
         self._reloads = _counter(names.RELOADS, self.registry)
         self._observed = _Observed()
         self.registry.register(self._observed)
@@ -64,15 +68,15 @@ class Metrics:
         self._duration.of((pool, operation, "true" if record.stream else "false")).observe(record.duration)
         if record.first_token is not None:
             self._first_token.of((pool, target)).observe(record.first_token)
-        usage = record.usage
-        counted = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
-        for kind, tokens in zip(names.TOKEN_TYPES, counted, strict=True):
+        for kind, tokens in zip(names.TOKEN_TYPES, _tokens(record.usage), strict=True):
             if tokens is not None and tokens > 0:
                 self._tokens.of((pool, target, kind)).inc(tokens)
         if record.cost is not None:
             self._cost.of((pool, target, record.provider or "")).inc(float(record.cost))  # what a sample can hold
         for limit in record.observed:
             self._over.of((pool, limit)).inc()
+        if record.caller is not None:
+            self._count_caller(record, record.caller)
         before = None
         for attempt in record.attempts:
             self._attempts.of((pool, attempt.target, attempt.provider, attempt.outcome.value)).inc()
@@ -80,6 +84,20 @@ class Metrics:
                 again = self._retries if attempt.same_target else self._fallbacks
                 again.of((pool, before.target, before.outcome.value)).inc()
             before = attempt
+
+    def _count_caller(self, record: Record, caller: str) -> None:
+        if caller not in self._callers:
+            if len(self._callers) < names.MAX_CALLERS:
+                self._callers.add(caller)
+            else:
+                caller = names.OTHER_CALLER
+        pool = record.pool_label
+        self._caller_requests.of((pool, caller, _status_class(record.status))).inc()
+        for kind, tokens in zip(names.TOKEN_TYPES, _tokens(record.usage), strict=True):
+            if tokens:
+                self._caller_tokens.of((pool, caller, kind)).inc(tokens)
+        if record.cost is not None:
+            self._caller_cost.of((pool, caller)).inc(float(record.cost))  # what a sample can hold
 
     def config_reload(self, ok: bool, digest: str | None = None) -> None:
         """A changed config was read. `digest`: of the config that is in force from now on, where it is a new one."""
@@ -94,6 +112,11 @@ class Metrics:
     def text(self) -> bytes:
         """Everything, in the format of CONTENT_TYPE."""
         return prometheus_client.generate_latest(self.registry)
+
+
+def _tokens(usage: Usage) -> tuple[int | None, ...]:
+    """In the order of `names.TOKEN_TYPES`."""
+    return usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens
 
 
 def _status_class(status: int) -> str:

@@ -42,6 +42,7 @@ OPENAI_API_TYPE = "openai.api.type"
 
 # Ours
 POOL = "modelpool.pool"
+CALLER = "modelpool.caller"
 TARGET = "modelpool.target"
 PROVIDER = "modelpool.provider"
 OUTCOME = "modelpool.outcome"
@@ -179,6 +180,24 @@ LIMIT_OBSERVED = Metric(
     ("pool", "limit"),
     "Requests and attempts that a limit in mode Observe would have refused; the limit as level/name.",
 )
+CALLER_REQUESTS = Metric(
+    "modelpool_caller_requests_total",
+    "counter",
+    ("pool", "caller", "status"),
+    "Requests of callers with a key, by the class of the status; callers beyond the first 100 are other.",
+)
+CALLER_TOKENS = Metric(
+    "modelpool_caller_tokens_total",
+    "counter",
+    ("pool", "caller", "type"),
+    "Tokens of callers with a key, as providers counted them.",
+)
+CALLER_COST = Metric(
+    "modelpool_caller_cost_usd_total",
+    "counter",
+    ("pool", "caller"),
+    "Cost of the answers to callers with a key, in US dollars; what has no price is not in it.",
+)
 IN_FLIGHT = Metric("modelpool_in_flight", "gauge", (), "Requests that are being treated now.")
 STANCE = Metric(
     "modelpool_target_stance",
@@ -201,11 +220,17 @@ METRICS: tuple[Metric, ...] = (
     TOKENS,
     COST_TOTAL,
     LIMIT_OBSERVED,
+    CALLER_REQUESTS,
+    CALLER_TOKENS,
+    CALLER_COST,
     IN_FLIGHT,
     STANCE,
     RELOADS,
     CONFIG_INFO,
 )
+MAX_CALLERS = 100
+"""So many callers have a label of their own in a process, the first that came; the rest is `OTHER_CALLER` (B45)."""
+OTHER_CALLER = "other"
 TOKEN_TYPES = ("input", "output", "cached", "reasoning")
 STANCES = ("serving", "cooling", "probing")
 

@@ -92,6 +92,7 @@ def server_attributes(record: Record, user_agent: str | None) -> Attributes:
     if user_agent:
         attributes[names.USER_AGENT] = clean.text(user_agent)
     _add(attributes, names.REFUSAL, record.refusal)
+    _add(attributes, names.CALLER, record.caller)
     _add(attributes, names.TARGET, record.target)
     _add(attributes, names.OUTCOME, record.outcome)
     _add(attributes, names.CONFIG, record.config or None)
@@ -135,6 +136,7 @@ def chat_attributes(record: Record, peer: Peer) -> Attributes:
             attributes[name] = tokens
     if record.cost is not None:
         attributes[names.COST] = float(record.cost)  # an attribute has no decimal
+    _add(attributes, names.CALLER, record.caller)
     _add(attributes, names.TARGET, record.target)
     _add(attributes, names.PROVIDER, record.provider)
     _add(attributes, names.OUTCOME, record.outcome)

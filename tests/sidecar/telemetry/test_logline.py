@@ -82,7 +82,7 @@ def test_every_part_of_a_record_has_its_field():
 
 def test_the_fields_stand_in_the_documented_order():
     rare = {"first_token": 0.1, "client_retry": 1, "refusal": "upstream_error", "observed": ("pool/minute",)}
-    told = record(cost=Decimal("0.1"), stream=True, **rare)
+    told = record(cost=Decimal("0.1"), stream=True, caller="alice", **rare)
     line = logline.log_line(told, trace_id="ab", ended=0.0)
     assert tuple(json.loads(line)) == logline.FIELDS
 

@@ -161,6 +161,7 @@ def full(telemetry):
     retried = attempt(2, same_target=True)
     rare = {"cost": Decimal("0.1"), "first_token": 0.1, "observed": ("pool/minute",)}
     end(telemetry, record(stream=True, attempts=(attempt(), retried, attempt(3)), **rare))
+    end(telemetry, record(cost=Decimal("0.1"), caller="alice"))
     telemetry.config_reload(True, "sha256:a")
     telemetry.observe(lambda: [TargetState("chat", "primary", "openai", "serving")], lambda: 1)
     families = text_string_to_metric_families(telemetry.metrics_text().decode())
@@ -209,3 +210,16 @@ def test_two_services_share_no_number(telemetry):
     end(telemetry, record())
     assert b"modelpool_attempts_total{" in telemetry.metrics_text()
     assert b"modelpool_attempts_total{" not in other.metrics_text()
+
+
+def test_callers_beyond_the_first_hundred_are_one_label():
+    """B45: names of callers are configured ones, and there may be thousands of them."""
+    telemetry = service.build({})
+    for number in range(names.MAX_CALLERS + 5):
+        end(telemetry, record(caller=f"caller-{number}"))
+    end(telemetry, record(caller="caller-0"))
+    families = text_string_to_metric_families(telemetry.metrics_text().decode())
+    found = next(family for family in families if family.name == "modelpool_caller_requests")
+    counted = {sample.labels["caller"]: sample.value for sample in found.samples}
+    assert len(counted) == names.MAX_CALLERS + 1
+    assert (counted["other"], counted["caller-0"]) == (5, 2)

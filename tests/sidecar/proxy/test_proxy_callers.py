@@ -1,0 +1,83 @@
+"""Keys of callers at the proxy: who is let in, what goes upstream, what is remembered (B42, B43, B44)."""
+
+import pytest
+
+from builders import a_config, a_pool, a_provider, a_target, an_api_key
+from modelpool_config import callerkeys
+from modelpool_sidecar.core.callers import Register
+from modelpool_sidecar.core.snapshot import compile_config
+from virtual import Bench, HeldDownstream, MemoryCredentials
+
+KEY, OWN = "caller-canary-0123456789", "provider-key"
+
+
+def bench(**changes: object) -> Bench:
+    pool = a_pool(callers={"keys": "team", "source": "Secret team-keys"}, **changes)
+    provider = a_provider("primary", auth=an_api_key())
+    held = Register()
+    held.replace({"team": callerkeys.encode({"alice": callerkeys.digest(KEY)})}, 0.0)
+    snapshot = compile_config(a_config([pool, a_pool("open", [a_target("backup")])], [a_provider("backup"), provider]))
+    return Bench(snapshot, MemoryCredentials(**{"openai.api-key": OWN}), callers=held)
+
+
+def asks(held: Bench, key: str | None = KEY, **more: object) -> HeldDownstream:
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    return held.ask(headers=headers, **more)  # type: ignore[arg-type]  # what ask takes
+
+
+def test_a_caller_is_let_in_and_the_provider_gets_our_key_never_theirs() -> None:
+    held = bench()
+    answer = asks(held)
+    sent = held.upstream.last.request
+    assert sent is not None
+    assert dict(sent.headers)["authorization"] == f"Bearer {OWN}"
+    assert KEY not in repr(sent.headers)
+    held.upstream.last.answer()
+    assert (answer.status, answer.headers["x-modelpool-pool"]) == (200, "chat")
+    assert [record.caller for record in held.records] == ["alice"]
+    assert KEY not in repr(held.records)
+
+
+@pytest.mark.parametrize("key", [None, "wrong"])
+def test_without_the_right_key_nobody_is_asked_and_nothing_of_the_pool_is_told(key: str | None) -> None:
+    held = bench()
+    answer = asks(held, key)
+    assert (answer.status, answer.error_code) == (401, "invalid_api_key")
+    assert answer.headers["www-authenticate"] == 'Bearer realm="modelpool"'
+    assert not [name for name in answer.headers if name.startswith("x-modelpool")]
+    assert answer.json["error"]["type"] == "invalid_request_error"
+    assert held.upstream.attempts == []
+    [record] = held.records
+    assert (record.pool, record.caller, record.refusal) == (None, None, "invalid_api_key")
+    assert "wrong" not in answer.body.decode()
+
+
+def test_an_open_pool_beside_it_asks_nobody_and_knows_nobody() -> None:
+    held = bench()
+    asks(held, "wrong", body={"model": "open", "messages": []})
+    held.upstream.last.answer()
+    assert [(record.pool, record.caller, record.status) for record in held.records] == [("open", None, 200)]
+
+
+@pytest.mark.parametrize(("key", "names"), [(KEY, ["chat", "open"]), ("wrong", ["open"]), (None, ["open"])])
+def test_the_list_of_models_is_filtered(key: str | None, names: list[str]) -> None:
+    answer = asks(bench(), key, path="/v1/models", method="GET", body=b"")
+    assert [model["id"] for model in answer.json["data"]] == names
+
+
+@pytest.mark.parametrize(("key", "status"), [(KEY, 200), ("wrong", 401), (None, 401)])
+def test_a_model_is_shown_to_whoever_may_use_it(key: str | None, status: int) -> None:
+    assert asks(bench(), key, path="/v1/models/chat", method="GET", body=b"").status == status
+    assert asks(bench(), key, path="/v1/models/open", method="GET", body=b"").status == 200
+    assert asks(bench(), key, path="/v1/models/none", method="GET", body=b"").status == (404 if key == KEY else 401)
+
+
+def test_a_refusal_of_the_pool_names_the_caller_in_the_record() -> None:
+    limit = {"name": "one", "max": 1, "per": 60_000, "burst": 1, "scope": "Sidecar"}
+    held = bench(limits={"requests": (limit,), "concurrency": None})
+    asks(held)
+    assert asks(held).status == 429
+    assert [record.caller for record in held.records] == ["alice"]
+    unknown = bench()
+    unknown.ask(headers={"authorization": f"Bearer {KEY}", "x-modelpool-target": "nowhere"})
+    assert [(record.caller, record.status) for record in unknown.records] == [("alice", 400)]
