@@ -107,7 +107,17 @@ _BY_STATUS: dict[int, Outcome] = {
     524: Outcome.TIMED_OUT,
 }
 
-_QUOTA_CODES = frozenset(
+MODEL_WORDS = frozenset(
+    {
+        "model_not_found",
+        "DeploymentNotFound",
+        "model_decommissioned",
+        "model_not_available",
+        "unknown_model",
+        "invalid_model",
+    }
+)
+QUOTA_WORDS = frozenset(
     {
         "insufficient_quota",
         "credit_balance_exhausted",
@@ -115,26 +125,63 @@ _QUOTA_CODES = frozenset(
         "project_spend_limit_exceeded",
         "organization_usage_limit_exceeded",
         "enforced_spend_limit_reached",
+        "exceeded_current_quota_error",
         "billing_error",
+        "budget_exceeded",
+        "Arrearage",
+        "openrouter_guardrail_budget",
+        "openrouter_workspace_budget",
+        "openrouter_key_limit",
     }
 )
-_RATE_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error", "slow_down", "tokens_exceeded", "RateLimitReached"})
-_CONTEXT_CODES = frozenset({"context_length_exceeded"})
-_POLICY_CODES = frozenset({"content_policy_violation", "content_filter"})
-_MODEL_CODES = frozenset({"model_not_found", "DeploymentNotFound"})
+RATE_WORDS = frozenset({"rate_limit_exceeded", "rate_limit_error", "slow_down", "tokens_exceeded", "RateLimitReached"})
+PASSING_BUDGET_WORDS = frozenset({"openrouter_in_flight_budget"})
+CONTEXT_WORDS = frozenset({"context_length_exceeded", "exceed_context_size_error", "context_exceeded"})
+POLICY_WORDS = frozenset(
+    {
+        "content_policy_violation",
+        "content_filter",
+        "ResponsibleAIPolicyViolation",
+        "moderation_blocked",
+        "moderation",
+        "data_inspection_failed",
+        "DataInspectionFailed",
+    }
+)
+KEY_WORDS = frozenset({"invalid_api_key"})
+OPERATION_WORDS = frozenset({"OperationNotSupported"})
+
+BY_WORDS: tuple[tuple[frozenset[int], frozenset[str], Outcome], ...] = (
+    (frozenset({400, 403, 404}), MODEL_WORDS, Outcome.DENIED),
+    (frozenset({402}), PASSING_BUDGET_WORDS, Outcome.RATE_LIMITED),
+    (frozenset({400, 403, 412, 429}), QUOTA_WORDS, Outcome.QUOTA_EXHAUSTED),
+    (frozenset({400, 403, 413, 422, 500}), CONTEXT_WORDS, Outcome.CONTEXT_LENGTH),
+    (frozenset({400, 403, 422}), POLICY_WORDS, Outcome.CONTENT_POLICY),
+    (frozenset({413}), RATE_WORDS, Outcome.RATE_LIMITED),
+    (frozenset({400}), KEY_WORDS, Outcome.DENIED),
+    (frozenset({400}), OPERATION_WORDS, Outcome.UNSUPPORTED),
+)
+"""What an error body's words make of a status; the first row that fits counts, and before the status alone."""
+
+WORDS: frozenset[str] = frozenset[str]().union(*(words for _, words, _ in BY_WORDS))
+"""Every word that decides anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderError:
-    """What an error body says, as far as it can be read: the words of the API, never its message in a log."""
+    """What an error body says, as far as it can be read: the words of the API, never its message in a log.
+
+    `cause`: the inner word, where a body has one beside code and type.
+    """
 
     code: str | None = None
     type: str | None = None
     message: str | None = None
+    cause: str | None = None
 
     def says(self, words: frozenset[str]) -> bool:
-        """Whether its code or its type is one of these words."""
-        return self.code in words or self.type in words
+        """Whether its code, its type or its cause is one of these words."""
+        return self.code in words or self.type in words or self.cause in words
 
 
 NO_ERROR = ProviderError()
@@ -144,21 +191,17 @@ def classify(status: int, error: ProviderError = NO_ERROR, *, model_is_ours: boo
     """The outcome of an answer by its status and error body.
 
     `model_is_ours`: the pool names the upstream model. Where the client's own name was passed on, a provider that does
-    not know it has refused the client, not us: Rejected, and no target is blamed for somebody's typing error.
+    not know it, or cannot do this with it, has refused the client, not us: Rejected, and no target is blamed for
+    somebody's typing error.
     A redirect is Unsupported: a base URL that points beside the API, never followed with a credential.
     """
     if 200 <= status < 300:
         return Outcome.OK
-    if status == 404 and error.says(_MODEL_CODES):
-        return Outcome.DENIED if model_is_ours else Outcome.REJECTED
-    if status in {400, 402, 403, 429} and error.says(_QUOTA_CODES):
-        return Outcome.QUOTA_EXHAUSTED
-    if status in {400, 413, 422} and error.says(_CONTEXT_CODES):
-        return Outcome.CONTEXT_LENGTH
-    if status in {400, 403, 422} and error.says(_POLICY_CODES):
-        return Outcome.CONTENT_POLICY
-    if status == 413 and error.says(_RATE_CODES):
-        return Outcome.RATE_LIMITED
+    for statuses, words, outcome in BY_WORDS:
+        if status in statuses and error.says(words):
+            if not model_is_ours and (words is MODEL_WORDS or words is OPERATION_WORDS):
+                return Outcome.REJECTED
+            return outcome
     by_status = _BY_STATUS.get(status)
     if by_status is not None:
         return by_status

@@ -2,24 +2,63 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from modelpool_sidecar.core import jsonspan
 from modelpool_sidecar.core.operations import RESPONSES, Operation
-from modelpool_sidecar.core.outcome import NO_ERROR, ProviderError
+from modelpool_sidecar.core.outcome import NO_ERROR, WORDS, ProviderError
 from modelpool_sidecar.core.refusal import Refusal
 
-# Servers that answer with a sentence and a bare number (vLLM, llama.cpp, Ollama): the sentence's meaning, as the code
-# that the OpenAI API has for it. Only read where no code in words is given.
-_MEANINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    (
-        "context_length_exceeded",
-        re.compile(
-            "maximum context length|exceeds the available context|context length exceeded|model's context length"
+# Servers that answer with a sentence and a bare number, or with words of their own: the sentence's meaning, as the code
+# that the OpenAI API has for it. Read only where no word says anything, and only from the beginning of the message: a
+# sentence that quotes what a client wrote must not decide.
+_GATEWAYS = re.compile(r"(?:(?:litellm\.)?\w{1,40}(?:Error|Exception)(?::| -)\s*)+")
+_CONTEXT, _MODEL, _QUOTA = "context_length_exceeded", "model_not_found", "insufficient_quota"
+MEANINGS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (code, re.compile(sentence, re.DOTALL))
+    for code, sentence in (
+        # OpenAI, vLLM, DeepSeek, xAI, OpenRouter and many more
+        (_CONTEXT, r"This (?:model|endpoint)'s maximum (?:context|prompt) length is \d+"),
+        (_CONTEXT, r"You passed \d+ input (?:tokens|characters)\b.{0,200}context length"),
+        (_CONTEXT, r"'?max_(?:completion_)?tokens'?.{0,60}is too large: \d+\. This model's maximum context length"),
+        (_CONTEXT, r"The (?:decoder |encoder )?prompt \(length \d+\) is longer than the maximum model length"),
+        # SGLang
+        (_CONTEXT, r"The input \(\d+ tokens\) is longer than the model's context length"),
+        (_CONTEXT, r"Requested token count exceeds the model's maximum context length"),
+        # llama.cpp and its Python server
+        (_CONTEXT, r"(?:the )?request(?: \(\d+ tokens\))? exceeds the available context size"),
+        (_CONTEXT, r"input(?: \(\d+ tokens\))? is too large to process"),
+        (_CONTEXT, r"Requested tokens \(\d+\) exceed context window"),
+        # Ollama, LM Studio
+        (_CONTEXT, r"Trying to keep the first \d+ tokens when"),
+        (_CONTEXT, r"(?:the )?input length exceeds (?:the|maximum) context length"),
+        # TGI, Hugging Face, Together
+        (
+            _CONTEXT,
+            r"Input validation error: `inputs` (?:tokens \+ `max_new_tokens` must be <=|must have less than) \d+",
         ),
-    ),
-    ("model_not_found", re.compile(r"(?:The )?[Mm]odel\b.{0,300}\b(?:does not exist|not found)", re.DOTALL)),
+        # Mistral, Anthropic, Fireworks, Cerebras, Gemini
+        (_CONTEXT, r"Prompt contains \d+ tokens\b.{0,80}too large for model"),
+        (_CONTEXT, r"(?:The )?prompt is too long: \d+"),
+        (_CONTEXT, r"Please reduce the length of the messages or completion\. Current length is \d+"),
+        (_CONTEXT, r"The input token count\b.{0,20} exceeds the maximum number of tokens allowed"),
+        (_MODEL, r"(?:The )?[Mm]odel\b.{0,300}\b(?:does not exist|not found|Not Exist)"),
+        (_QUOTA, r"Your team \S{1,60} has either used all available credits or reached its monthly spending limit"),
+        (_QUOTA, r"Your newly created team doesn't have any credits"),
+        (_QUOTA, r"Your credit balance is too low"),
+        (_QUOTA, r"Account \S{1,80} is suspended"),
+        (_QUOTA, r"(?:Budget has been exceeded!|ExceededBudget:|ExceededTokenBudget:)"),
+        (_QUOTA, r"No deployments available - crossed budget"),
+        ("content_policy_violation", r"Content Exists Risk\b"),
+        ("content_policy_violation", r"Invalid prompt: your prompt was flagged"),
+        ("invalid_api_key", r"Incorrect API key provided"),
+        ("invalid_api_key", r"API key not valid\b"),
+        ("invalid_api_key", r"User location is not supported for the API use"),
+    )
 )
+# What a gateway says in front of the sentence that it passes on.
+_WRAPPED = (("ContextWindowExceededError", _CONTEXT), ("ContentPolicyViolationError", "content_policy_violation"))
 
 
 class ResponseSeen(NamedTuple):
@@ -47,18 +86,44 @@ def error_of(document: Any) -> ProviderError:
         return NO_ERROR
     error = document.get("error")
     if isinstance(error, str):
-        return _named(document.get("code"), document.get("type"), error)
+        return _named(document.get("code"), document.get("type") or document.get("error_type"), error)
     if isinstance(error, dict):
-        return _named(error.get("code"), error.get("type") or error.get("status"), error.get("message"))
+        kind = error.get("type") or error.get("status")
+        return _named(error.get("code"), kind, error.get("message"), _cause(error))
     return _named(document.get("code"), document.get("type"), document.get("message") or document.get("detail"))
 
 
-def _named(code: Any, kind: Any, message: Any) -> ProviderError:
+def _named(code: Any, kind: Any, message: Any, cause: str | None = None) -> ProviderError:
     text = message if isinstance(message, str) else None
     name = str(code) if isinstance(code, str | int) and not isinstance(code, bool) and code != "" else None
-    if text is not None and (name is None or name.isdigit()):
-        name = next((code for code, meaning in _MEANINGS if meaning.search(text)), name)
-    return ProviderError(code=name, type=kind if isinstance(kind, str) else None, message=text)
+    error = ProviderError(name, kind if isinstance(kind, str) else None, text, cause)
+    if text is None or error.says(WORDS):
+        return error
+    return replace(error, code=_meaning(text) or name)
+
+
+def _meaning(text: str) -> str | None:
+    """What a sentence means, as a code; None where it means nothing that we know."""
+    front = _GATEWAYS.match(text)
+    if front is not None:
+        for name, code in _WRAPPED:
+            if name in front.group():
+                return code
+        text = text[front.end() :]
+    return next((code for code, sentence in MEANINGS if sentence.match(text)), None)
+
+
+def _cause(error: dict[str, Any]) -> str | None:
+    """The inner word: Azure's `innererror`, Anthropic's `details`, OpenRouter's `metadata`; nothing of its content."""
+    metadata = error.get("metadata")
+    for inner, key in (
+        (error.get("innererror"), "code"),
+        (error.get("details"), "error_code"),
+        (metadata, "limit_source"),
+    ):
+        if isinstance(inner, dict) and isinstance(inner.get(key), str):
+            return str(inner[key])
+    return "moderation" if isinstance(metadata, dict) and "flagged_input" in metadata else None
 
 
 def refusal_body(refusal: Refusal) -> bytes:

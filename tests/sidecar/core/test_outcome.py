@@ -73,7 +73,7 @@ def test_what_ends_at_the_client_never_goes_on_repeats_or_blames() -> None:
         (498, {}, Outcome.FAILED),
         (499, {}, Outcome.FAILED),
         (500, {}, Outcome.FAILED),
-        (500, {"code": "context_length_exceeded"}, Outcome.FAILED),
+        (500, {"code": "context_length_exceeded"}, Outcome.CONTEXT_LENGTH),
         (501, {}, Outcome.UNSUPPORTED),
         (502, {}, Outcome.FAILED),
         (503, {"code": "server_is_overloaded"}, Outcome.FAILED),

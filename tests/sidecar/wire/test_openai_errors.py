@@ -30,7 +30,7 @@ BODIES: list[tuple[str, int, str, str | None, str | None, Outcome]] = [
     ("vLLM", 404, '{"detail":"Not Found"}', None, None, Outcome.UNSUPPORTED),
     ("vLLM", 400, '{"error":{"message":"temperature must be non-negative","type":"BadRequestError","param":null,"code":400}}', "400", "BadRequestError", Outcome.REJECTED),
     ("llama.cpp", 503, '{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}', "503", "unavailable_error", Outcome.FAILED),
-    ("llama.cpp", 400, '{"error":{"code":400,"message":"the request exceeds the available context size. try increasing it","type":"exceed_context_size_error","n_ctx":4096}}', "context_length_exceeded", "exceed_context_size_error", Outcome.CONTEXT_LENGTH),
+    ("llama.cpp", 400, '{"error":{"code":400,"message":"the request exceeds the available context size. try increasing it","type":"exceed_context_size_error","n_ctx":4096}}', "400", "exceed_context_size_error", Outcome.CONTEXT_LENGTH),
     ("llama.cpp", 404, '{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}', "404", "not_found_error", Outcome.UNSUPPORTED),
     ("Ollama", 404, '{"error":{"message":"model \\"x\\" not found, try pulling it first","type":"api_error","param":null,"code":null}}', "model_not_found", "api_error", Outcome.DENIED),
     ("Ollama, native", 404, '{"error":"model \'x\' not found"}', "model_not_found", None, Outcome.DENIED),
