@@ -67,6 +67,8 @@ def standing(target: Mapping[str, Any]) -> tuple[str, str]:
         return ("probing" if target.get("probe") else "to be probed"), WAIT
     if blocked not in (None, "unsupported"):
         return str(blocked), WAIT
+    if target.get("shaped"):
+        return f"shaped {target['share']:.0%}", WAIT
     if target["share"] < 1:
         return f"ramping up {target['share']:.0%}", WAIT
     return ("serving", GOOD) if target["weight"] else ("weight 0", SOFT)

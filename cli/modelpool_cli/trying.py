@@ -69,7 +69,8 @@ def _standing(target: Mapping[str, Any], total: int) -> str:
     words.append(f"priority {target['priority']}")
     words.append(f"weight {target['weight']} of {total}")
     if target.get("share", 1) < 1:
-        words.append(f"{target['share']:.0%} of it while it comes back")
+        why = "its account runs short" if target.get("shaped") else "it comes back"
+        words.append(f"{target['share']:.0%} of it while {why}")
     return ", ".join(words)
 
 

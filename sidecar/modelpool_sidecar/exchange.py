@@ -226,6 +226,7 @@ class Exchange:
         )
         self._attempt_over(fault.outcome, fault.status)
         self._run = None
+        self._hear(fault.headers)
         self._dispatch.observe(failure, self._services.clock.now())
         self._advance()
 
@@ -234,9 +235,16 @@ class Exchange:
         self._account.answer = answer
         now = self._services.clock.now()
         self._dispatch.commit(now)
+        self._hear(headers)
         if self._request.stream:
             self._account.first_token = now - self._account.started
         self._send_head(status, headers, length)
+
+    def _hear(self, headers: Headers) -> None:
+        """What the answer says of the account's limits (B39)."""
+        assert self._try is not None, "an attempt was running"
+        clock = self._services.clock
+        self._services.state.shaping.hear(self._try.target, headers, clock.now(), clock.wall())
 
     def body(self, data: bytes) -> None:
         """Relay; a slow client slows the provider (B30)."""

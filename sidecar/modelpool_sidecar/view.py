@@ -148,4 +148,5 @@ class View:
             if isinstance(pool, Pool):
                 for target in pool.targets.values():
                     stance = self._state.health(target).stance(now)
-                    yield TargetState(pool.name, target.name, target.provider.name, stance.value)
+                    share = self._state.share(target, now)
+                    yield TargetState(pool.name, target.name, target.provider.name, stance.value, share)

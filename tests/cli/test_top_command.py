@@ -84,6 +84,7 @@ STANDINGS: dict[str, tuple[dict[str, Any], str]] = {
     "is probed": ({"stance": "probing", "probe": True, "blocked": "cooling"}, "probing"),
     "is full": ({"blocked": "full"}, "full"),
     "ramps": ({"share": 0.37}, "ramping up 37%"),
+    "is shaped": ({"share": 0.37, "shaped": {"share": 0.37, "by": "requests"}}, "shaped 37%"),
     "has no weight": ({"weight": 0}, "weight 0"),
     "serves": ({}, "serving"),
 }

@@ -329,8 +329,8 @@ class ProviderSpec(Spec):
         default=None,
         alias="quotaDomain",
         description="A word for the account behind this Provider. Targets of all Providers with the same word share "
-        "what is known of its limits: RateLimited or QuotaExhausted at one cools all of them. Other failures stay "
-        "where they are. Default: each target for itself.",
+        "what is known of its limits: RateLimited or QuotaExhausted at one cools all of them, and its rate limit "
+        "headers shape the share of all. Other failures stay where they are. Default: each target for itself.",
     )
     connections: Connections | None = Field(
         default=None,

@@ -247,7 +247,7 @@ class Dispatch:
 
     def _choose(self, free: Sequence[Target], now: float) -> Target | None:
         if self.pool.strategy.type == "Weighted":
-            return choose(free, lambda target: self.state.health(target).share(now), self.rng)
+            return choose(free, lambda target: self.state.share(target, now), self.rng)
         asking = Asking(self.pool, self.state, self.rng, self.stream, self.key)
         chosen, self._turn = asking.choose(free, now)
         return chosen

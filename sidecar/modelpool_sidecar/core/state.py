@@ -14,6 +14,7 @@ from modelpool_sidecar.core.learned import Learned
 from modelpool_sidecar.core.levels import Found, Levels
 from modelpool_sidecar.core.limits import FULL_RETRY_AFTER, InFlight, Limited, Permit
 from modelpool_sidecar.core.quotas import Quotas
+from modelpool_sidecar.core.shaping import Shaping
 from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Snapshot, Target, TargetKey
 
 
@@ -29,6 +30,7 @@ class State:
         self._unsupported: set[tuple[TargetKey, str]] = set()
         self.learned = Learned()
         self.quotas = Quotas(self.health)
+        self.shaping = Shaping()
 
     def __repr__(self) -> str:
         running = sum(pool.count for pool in self._in_flight.values())
@@ -65,6 +67,10 @@ class State:
         if found is None:
             found = self._health[target.key] = _fresh(target)
         return found
+
+    def share(self, target: Target, now: float) -> float:
+        """The part of its weight that it takes: less than 1 while it ramps up, or its account runs short (B36, B39)."""
+        return self.health(target).share(now) * self.shaping.share(target, now)
 
     def budget(self, pool: Pool) -> RetryBudget:
         """The pool's retry budget, with the percentages of this snapshot."""
@@ -105,6 +111,7 @@ class State:
         self._unsupported.clear()
         self.learned.retain(snapshot)
         self.quotas.retain(snapshot)
+        self.shaping.retain(snapshot)
         pools = [pool for pool in snapshot.pools.values() if isinstance(pool, Pool)]
         targets = {target.key: target for pool in pools for target in pool.targets.values()}
         limits = {limit.key for pool in pools for limit in pool.request_limits}
@@ -180,6 +187,8 @@ class State:
             "quotaDomain": target.provider.quota_domain,
             **health.describe(now),
             "limits": [self.levels.describe(limit, now) for limit in target.limits],
+            "share": round(health.share(now) * self.shaping.share(target, now), 3),
+            "shaped": self.shaping.describe(target, now),
             "unsupported": sorted(operation for key, operation in self._unsupported if key == target.key),
         }
 

@@ -44,7 +44,7 @@ class Asking:
         """One of the targets, all of one tier; None where there is none. Looking changes nothing."""
 
         def share(target: Target) -> float:
-            return self.state.health(target).share(now)
+            return self.state.share(target, now)
 
         if not targets:
             return None, None

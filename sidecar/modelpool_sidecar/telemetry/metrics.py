@@ -24,12 +24,13 @@ _Child = TypeVar("_Child", Counter, Histogram)
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """What a scrape shows of a target; all four are configured names or one of `names.STANCES`."""
+    """What a scrape shows of a target; all words are configured names or one of `names.STANCES`."""
 
     pool: str
     target: str
     provider: str
     stance: str
+    share: float = 1.0
 
 
 class Metrics:
@@ -159,15 +160,16 @@ class _Observed(Collector):
         """The gauges as they are now."""
         in_flight = _gauge(names.IN_FLIGHT)
         in_flight.add_metric((), self.in_flight())
-        stances = _gauge(names.STANCE)
+        stances, shares = _gauge(names.STANCE), _gauge(names.SHARE)
         for state in self.states():
             for stance in names.STANCES:
                 labels = (state.pool, state.target, state.provider, stance)
                 stances.add_metric(labels, 1.0 if state.stance == stance else 0.0)
+            shares.add_metric((state.pool, state.target, state.provider), state.share)
         config = _gauge(names.CONFIG_INFO)
         if self.digest is not None:
             config.add_metric((self.digest,), 1.0)
-        yield from (in_flight, stances, config)
+        yield from (in_flight, stances, shares, config)
 
 
 def _gauge(metric: names.Metric) -> GaugeMetricFamily:

@@ -205,6 +205,12 @@ STANCE = Metric(
     ("pool", "target", "provider", "stance"),
     "1 for the stance that a target has: serving, cooling or probing; 0 for the other two.",
 )
+SHARE = Metric(
+    "modelpool_target_share",
+    "gauge",
+    ("pool", "target", "provider"),
+    "The part of its weight that a target takes: 1, or less while it ramps up or its account runs short.",
+)
 RELOADS = Metric(
     "modelpool_config_reloads_total", "counter", ("result",), "Changed configs that were read: ok or invalid."
 )
@@ -225,6 +231,7 @@ METRICS: tuple[Metric, ...] = (
     CALLER_COST,
     IN_FLIGHT,
     STANCE,
+    SHARE,
     RELOADS,
     CONFIG_INFO,
 )

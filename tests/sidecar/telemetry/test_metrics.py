@@ -148,7 +148,9 @@ def test_stances_and_requests_in_flight_are_looked_up_at_the_scrape(telemetry):
     assert value(telemetry, "modelpool_in_flight") == 3
     labels = {"pool": "chat", "target": "primary", "provider": "openai"}
     assert [value(telemetry, "modelpool_target_stance", **labels, stance=name) for name in names.STANCES] == [1, 0, 0]
-    states[0] = TargetState("chat", "primary", "openai", "cooling")
+    assert value(telemetry, "modelpool_target_share", **labels) == 1
+    states[0] = TargetState("chat", "primary", "openai", "cooling", 0.25)
+    assert value(telemetry, "modelpool_target_share", **labels) == 0.25
     in_flight[0] = 0
     assert value(telemetry, "modelpool_in_flight") == 0
     assert [value(telemetry, "modelpool_target_stance", **labels, stance=name) for name in names.STANCES] == [0, 1, 0]
