@@ -64,6 +64,7 @@ BUDGET_PERCENT = 20
 BUDGET_PER_SECOND = 3
 
 LIMIT_SCOPE: Literal["Divided"] = "Divided"
+LIMIT_COUNT: Literal["Total"] = "Total"
 LIMIT_BY: Literal["Pool"] = "Pool"
 LIMIT_MODE: Literal["Enforce"] = "Enforce"
 

@@ -66,7 +66,7 @@ def provider(resource: Provider) -> contract.Provider:
         ),
         operations=spec.operations,
         limits=_limits(spec.limits),
-        requires=("limits",) if spec.limits and spec.limits.requests else (),
+        requires=("limits",) if _any_limit(spec.limits) else (),
     )
 
 
@@ -126,11 +126,9 @@ def callers(resource: ModelPool) -> contract.Callers | None:
 
 def _requires(spec: ModelPoolSpec, strategy: contract.StrategyName, targets: tuple[Target, ...]) -> tuple[str, ...]:
     """What a sidecar must be able to do, so that it does not serve the pool by half (B52)."""
-    own = (spec.limits.requests if spec.limits else None) or ()
     needs = {
-        "limits": any(limit.by not in (None, defaults.LIMIT_BY) or limit.mode == "Observe" for limit in own)
-        or any(target.limits and target.limits.requests for target in targets),
         "callers": spec.callers,
+        "limits": _limits_need_a_newer_sidecar(spec, targets),
         "match": any(target.match for target in targets),
         "parameters": spec.parameters or any(target.parameters for target in targets),
         "strategies": strategy != defaults.STRATEGY,
@@ -241,10 +239,27 @@ def _same_target(spec: SameTarget) -> contract.SameTarget:
 
 def _limits(spec: Limits | AttemptLimits | None) -> contract.Limits:
     concurrency = spec.concurrency if isinstance(spec, Limits) else None
+    tokens = (spec.tokens if spec else None) or ()
     return contract.Limits(
         requests=tuple(_request_limit(limit) for limit in (spec.requests if spec else None) or ()),
+        tokens=tuple(
+            contract.TokenLimit(**dict(_request_limit(limit)), count=limit.count or defaults.LIMIT_COUNT)
+            for limit in tokens
+        ),
         concurrency=contract.Concurrency(max=concurrency.max) if concurrency else None,
     )
+
+
+def _limits_need_a_newer_sidecar(spec: ModelPoolSpec, targets: tuple[Target, ...]) -> bool:
+    """What every sidecar knows is limits on requests that are the pool's own and undivided."""
+    own = (spec.limits.requests if spec.limits else None) or ()
+    divided = any(limit.by not in (None, defaults.LIMIT_BY) or limit.mode == "Observe" for limit in own)
+    tokens = spec.limits is not None and bool(spec.limits.tokens)
+    return divided or tokens or any(_any_limit(target.limits) for target in targets)
+
+
+def _any_limit(spec: AttemptLimits | None) -> bool:
+    return spec is not None and bool(spec.requests or spec.tokens)
 
 
 def _request_limit(spec: RequestLimit) -> contract.RequestLimit:

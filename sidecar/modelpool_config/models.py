@@ -139,6 +139,12 @@ class RequestLimit(Frozen):
     mode: Literal["Enforce", "Observe"] = "Enforce"
 
 
+class TokenLimit(RequestLimit):
+    """The same of tokens: reserved by an estimate, settled with what was used (B10). Needs the feature `limits`."""
+
+    count: Literal["Total", "Input", "Output"]
+
+
 class Concurrency(Frozen):
     """At most `max` requests at once in this pool, each held to the end of its answer (B11)."""
 
@@ -149,6 +155,7 @@ class Limits(Frozen):
     """What a pool admits, or what may be sent to a target or provider (B8); the last two need the feature `limits`."""
 
     requests: tuple[RequestLimit, ...] = ()
+    tokens: tuple[TokenLimit, ...] = ()
     concurrency: Concurrency | None = None
 
 

@@ -121,6 +121,11 @@ class AttemptRun:
         """What a stream has told so far, for the account of an aborted one."""
         return self._reader.answer() if self._reader is not None else None
 
+    @property
+    def tokens_seen(self) -> int | None:
+        """Events with output that a stream has brought, about a token each; None where it is no stream."""
+        return self._reader.tokens_seen if self._reader is not None else None
+
     # -- Sink
 
     @_guarded

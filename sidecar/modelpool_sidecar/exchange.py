@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.attempt import AttemptRun
-from modelpool_sidecar.core import affinity, cost, retryafter
+from modelpool_sidecar.core import affinity, cost, needs, retryafter
 from modelpool_sidecar.core import request as parsing
-from modelpool_sidecar.core.allowance import Asker
+from modelpool_sidecar.core.allowance import NONE, Asker, Tokens
 from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit, tightest
+from modelpool_sidecar.core.limits import headers as limit_headers
 from modelpool_sidecar.core.needs import Tiers
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Record
@@ -25,6 +26,7 @@ from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.core.state import State
+from modelpool_sidecar.core.usage import NO_USAGE
 from modelpool_sidecar.core.verdict import Failure
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.dialects.openai import Answer
@@ -102,6 +104,7 @@ class Exchange:
         self._run: AttemptRun | None = None
         self._timer: Timer | None = None
         self._relaying = False
+        self._relayed = 0
         self._ended = False
         self._over = False
 
@@ -225,6 +228,8 @@ class Exchange:
             unsent=fault.unsent,
         )
         self._attempt_over(fault.outcome, fault.status)
+        if not fault.unsent:
+            self._count(None, refused=fault.status is not None and fault.status >= 300)
         self._run = None
         self._hear(fault.headers)
         self._dispatch.observe(failure, self._services.clock.now())
@@ -248,6 +253,7 @@ class Exchange:
 
     def body(self, data: bytes) -> None:
         """Relay; a slow client slows the provider (B30)."""
+        self._relayed += len(data)
         if not self._downstream.write(data) and self._run is not None:
             self._run.pause()
 
@@ -255,6 +261,7 @@ class Exchange:
         """Complete."""
         self._account.answer = answer
         self._attempt_over(Outcome.OK, self._account.status)
+        self._count(answer)
         self._dispatch.complete(Outcome.OK, self._services.clock.now())
         self._ended = True
         self._downstream.finish()
@@ -263,6 +270,7 @@ class Exchange:
         """Failed after the commit: the client must not take it for success (B25)."""
         self._account.answer = answer
         self._attempt_over(outcome, self._account.status)
+        self._count(answer)
         self._dispatch.complete(outcome, self._services.clock.now())
         self._ended = True
         code = "upstream_timeout" if outcome in (Outcome.STALLED, Outcome.TIMED_OUT) else "upstream_error"
@@ -316,8 +324,7 @@ class Exchange:
         provider = self._try.target.provider if self._try is not None else None
         passed = headers if own or provider is None else openai.answer_headers(headers, provider)
         framing = () if length is None else (("content-length", str(length)),)
-        limit = tightest(self._permit.told, self._dispatch.told)
-        limits = () if limit is None else limit.headers
+        limits = limit_headers(tightest((*self._permit.told, *self._dispatch.told)))
         self._downstream.head(status, (*passed, *more, *limits, *self._told(), *framing))
 
     def _told(self) -> Headers:
@@ -358,6 +365,7 @@ class Exchange:
         if self._try_trace is not None:
             self._account.answer = self._run.partial()
             self._attempt_over(outcome, self._run.status)
+            self._count(self._account.answer)
         self._dispatch.abandon(self._services.clock.now())
 
     # -- settle, record
@@ -370,6 +378,27 @@ class Exchange:
         if trace is not None:
             trace.end(record)
 
+    def _count(self, answer: Answer | None, *, refused: bool = False) -> None:
+        """What the attempt that is over used: as the provider says, else as far as anybody can see (B10).
+
+        `refused`: it was answered with an error, which costs nothing.
+        """
+        size, step, run = self._dispatch.asker.size, self._try, self._run
+        if size is None or step is None or run is None:
+            return
+        estimates, used = self._services.state.estimates, NONE
+        usage = answer.usage if answer is not None else NO_USAGE
+        if not refused:
+            guessed = estimates.of_target(self._pool, step.target, size).input
+            seen = 0 if usage.input_tokens is not None else run.tokens_seen
+            seen = self._relayed // needs.BYTES_PER_TOKEN if seen is None else seen
+            used = Tokens(
+                guessed if usage.input_tokens is None else usage.input_tokens,
+                seen if usage.output_tokens is None else usage.output_tokens,
+            )
+        estimates.learn(self._pool, step.target, size, usage)
+        self._dispatch.settle(used, self._services.clock.now())
+
     def _settle(self) -> None:
         if self._over:
             return
@@ -377,6 +406,8 @@ class Exchange:
         self._dispatch.abandon(self._services.clock.now())
         if self._nothing_sent:
             self._permit.refund(self._services.clock.now())
+        elif self._pool.counts_tokens:
+            self._permit.settle(self._dispatch.used, self._services.clock.now())
         self._permit.release()
         self._on_over(self)
         try:

@@ -7,7 +7,7 @@ one place here. Nothing in it knows a transport.
 from typing import Protocol
 
 from modelpool_sidecar.account import Account
-from modelpool_sidecar.core import access, callers, matching, needs, routing
+from modelpool_sidecar.core import access, callers, estimate, matching, needs, routing
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.allowance import Asker
@@ -95,6 +95,10 @@ class Proxy:
             self._refuse(tiers, downstream, request, pool, caller)
             return
         asker = Asker(request.headers, snapshot.namespace, caller)
+        if pool.counts_tokens:
+            size = estimate.size(request)
+            tokens = self._services.state.estimates.of_pool(pool, size)
+            asker = Asker(request.headers, snapshot.namespace, caller, size, tokens)
         self._admit(request, pool, tiers, asker, downstream)
 
     def _visitor(self, snapshot: Snapshot, request: Request) -> Visitor:
@@ -199,5 +203,13 @@ def _limited(pool: Pool, limited: Limited) -> Refusal:
         message = f"pool {pool.name}: {limited.max} requests are in flight, which is its limit; {wait}"
         return Refusal("concurrency_exceeded", message, retry_after=limited.retry_after)
     values = f" for this value of {limited.header}" if limited.header else ""
-    message = f"pool {pool.name}: the limit {limited.limit!r} of {limited.max} requests is reached{values}; {wait}"
+    if limited.never:
+        message = (
+            f"pool {pool.name}: the request is for about {limited.asked} tokens, and the limit {limited.limit!r} lets "
+            f"at most {limited.max} come at once{values}; send less"
+        )
+        return Refusal("tokens_above_limit", message, headers=limited.headers)
+    asked = f" for about {limited.asked}" if limited.kind == "tokens" else ""
+    what = f"the limit {limited.limit!r} of {limited.max} {limited.kind}"
+    message = f"pool {pool.name}: {what} is reached{values}{asked}; {wait}"
     return Refusal("rate_limit_exceeded", message, retry_after=limited.retry_after, headers=limited.headers)

@@ -47,7 +47,8 @@ FIELDS = {
     "Provider": {
         "": "dialect baseURL auth headers forwardHeaders responseHeaders operations traffic timeouts health "
         "quotaDomain connections tracePropagation limits models fake",
-        "limits": "requests",
+        "limits": "requests tokens",
+        "limits.tokens": "name max per burst by header scope mode count",
         "limits.requests": "name max per burst by header scope mode",
         "auth": "type apiKey",
         "auth.apiKey": "secretRef header prefix",
@@ -80,9 +81,11 @@ FIELDS = {
         "fallback.sameTarget": "retries backoff maxRetryAfter",
         "fallback.sameTarget.backoff": "initial max",
         "fallback.retryBudget": "percent minPerSecond",
-        "limits": "requests concurrency",
+        "limits": "requests tokens concurrency",
+        "limits.tokens": "name max per burst by header scope mode count",
         "limits.requests": "name max per burst by header scope mode",
-        "targets.limits": "requests",
+        "targets.limits": "requests tokens",
+        "targets.limits.tokens": "name max per burst by header scope mode count",
         "targets.limits.requests": "name max per burst by header scope mode",
         "limits.concurrency": "max",
         "timeouts": "total",

@@ -39,6 +39,9 @@ DIFFERENTLY = {
     "limits.requests[0].header must be set where by is Header": "limits.requests[0].header is required",
     "limits.requests[1].header must not be set where by is not Header": "limits.requests[1].header does nothing",
     "limits.requests[0].header must not be set where by is not Header": "limits.requests[0].header does nothing",
+    "targets[0].limits.tokens[0].header must not be set where by is not Header": (
+        "targets[0].limits.tokens[0].header does nothing"
+    ),
     "targets[0].limits.requests[0].header must be set where by is Header": (
         "targets[0].limits.requests[0].header is required"
     ),

@@ -130,6 +130,17 @@ def test_what_is_written_wins_over_every_default() -> None:
             {"name": "b", "prices": {"inputPerMillion": "1.50"}},
         ],
     )
+    day = {
+        "name": "day",
+        "max": 10**12,
+        "per": 86_400_000,
+        "burst": 10**12,
+        "scope": "Divided",
+        "by": "Pool",
+        "header": None,
+        "mode": "Enforce",
+        "count": "Total",
+    }
     tenants = {"by": "Header", "header": "X-Tenant", "mode": "Observe"}
     busy = pool(
         "busy",
@@ -145,6 +156,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         },
         limits={
             "requests": [{"name": "m", "max": 60, "per": "1m", "burst": 5, "scope": "Sidecar", **tenants}],
+            "tokens": [{"name": "day", "max": 10**12, "per": "24h"}],
             "concurrency": {"max": 4},
         },
         timeouts={"total": "30s"},
@@ -201,6 +213,7 @@ def test_what_is_written_wins_over_every_default() -> None:
                     "mode": "Enforce",
                 },
             ),
+            "tokens": (),
             "concurrency": None,
         },
     }
@@ -219,7 +232,7 @@ def test_what_is_written_wins_over_every_default() -> None:
                 "priority": 3,
                 "parameters": (),
                 "matchHeaders": (),
-                "limits": {"requests": (), "concurrency": None},
+                "limits": {"requests": (), "tokens": (), "concurrency": None},
             },
             {
                 "name": "b",
@@ -229,7 +242,7 @@ def test_what_is_written_wins_over_every_default() -> None:
                 "priority": 0,
                 "parameters": (),
                 "matchHeaders": (),
-                "limits": {"requests": (), "concurrency": None},
+                "limits": {"requests": (), "tokens": (), "concurrency": None},
             },
         ),
         "fallback": {
@@ -241,6 +254,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         },
         "limits": {
             "requests": ({"name": "m", "max": 60, "per": 60000, "burst": 5, "scope": "Sidecar", **tenants},),
+            "tokens": (day,),
             "concurrency": {"max": 4},
         },
         "total": 30000,
@@ -276,6 +290,7 @@ def test_limits_that_an_older_sidecar_does_not_know_are_required_where_they_stan
         pool("by-header", limits={"requests": [{**minute, "by": "Header", "header": "x-tenant"}]}),
         pool("observing", limits={"requests": [{**minute, "mode": "Observe"}]}),
         pool("targets", targets=targets),
+        pool("tokens", limits={"tokens": [minute]}),
         pool("used", targets=[_target("a", "limited")]),
     )
     config = _config(result)
@@ -284,6 +299,7 @@ def test_limits_that_an_older_sidecar_does_not_know_are_required_where_they_stan
         "observing": ("limits",),
         "plain": (),
         "targets": ("limits",),
+        "tokens": ("limits",),
         "used": (),
     }
     assert {provider.name: provider.requires for provider in config.providers} == {"limited": ("limits",), "openai": ()}

@@ -115,7 +115,14 @@ _limit = st.fixed_dictionaries(
 )
 _by_header = st.builds(lambda limit: {**limit, "by": "Header", "header": "X-Tenant"}, _limit)
 _request_limits = st.lists(_limit | _by_header, max_size=3, unique_by=lambda limit: limit["name"])
-_attempt_limits = _part(requests=_request_limits)
+_token_limits = st.lists(
+    st.builds(
+        lambda limit, count: {**limit, **count}, _limit, _part(count=st.sampled_from(["Total", "Input", "Output"]))
+    ),
+    max_size=2,
+    unique_by=lambda limit: limit["name"],
+)
+_attempt_limits = _part(requests=_request_limits, tokens=_token_limits)
 providers = st.builds(
     lambda name, spec: resource("Provider", name, spec),
     st.sampled_from(PROVIDERS),
@@ -198,6 +205,7 @@ pools = st.builds(
             ),
             "limits": _part(
                 requests=_request_limits,
+                tokens=_token_limits,
                 concurrency=st.fixed_dictionaries({"max": st.integers(1, 100)}),
             ),
             "parameters": _parameters,

@@ -41,6 +41,22 @@ class RequestLimit(Spec):
     )
 
 
+class TokenLimit(RequestLimit):
+    """So many tokens in so much time: estimated when a request comes, counted when its answer is over."""
+
+    example: ClassVar[str] = "{name: minute, max: 200000, per: 1m}"
+
+    max: Annotated[int, Between(1, 1_000_000_000_000)] = Field(description="Tokens allowed in the time of per.")
+    burst: Annotated[int, Between(1, 1_000_000_000_000)] | None = Field(
+        default=None,
+        description="How many may come at once; a request whose input alone is longer is answered with 400. "
+        "Default: the same as max.",
+    )
+    count: Literal["Total", "Input", "Output"] | None = Field(
+        default=None, description="Which tokens: what is sent, what is answered, or both. Default: Total."
+    )
+
+
 class Concurrency(Spec):
     """So many requests at once."""
 
@@ -53,6 +69,7 @@ class Concurrency(Spec):
 
 
 RequestLimits = Annotated[tuple[RequestLimit, ...], AnyList(), AtMost(16)]
+TokenLimits = Annotated[tuple[TokenLimit, ...], AnyList(), AtMost(16)]
 
 
 class Limits(Spec):
@@ -63,6 +80,7 @@ class Limits(Spec):
     requests: RequestLimits | None = Field(
         default=None, description="Limits on requests; all of them hold. Default: none."
     )
+    tokens: TokenLimits | None = Field(default=None, description="Limits on tokens; all of them hold. Default: none.")
     concurrency: Concurrency | None = Field(default=None, description="Requests at once. Default: no limit.")
 
 
@@ -73,4 +91,7 @@ class AttemptLimits(Spec):
 
     requests: RequestLimits | None = Field(
         default=None, description="Limits on requests, each attempt counted; all of them hold. Default: none."
+    )
+    tokens: TokenLimits | None = Field(
+        default=None, description="Limits on tokens of all attempts; all of them hold. Default: none."
     )

@@ -2,16 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 
-from modelpool_operator.api.limits import RequestLimit
+from modelpool_operator.api.limits import AttemptLimits, Limits, RequestLimit
 from modelpool_operator.checks import headers
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Path
 
 
-def judge(path: Path, limits: Sequence[RequestLimit] | None) -> Iterator[Finding]:
+def judge(path: Path, limits: Limits | AttemptLimits | None) -> Iterator[Finding]:
+    """Of one object, whose limits stand at this place."""
+    if limits is not None:
+        yield from _entries((*path, "requests"), limits.requests or ())
+        yield from _entries((*path, "tokens"), limits.tokens or ())
+
+
+def _entries(path: Path, limits: Sequence[RequestLimit]) -> Iterator[Finding]:
     """A name that stands twice; a header that nobody reads, that is missing, or that would hold a credential."""
-    yield from repeated(path, (limit.name for limit in limits or ()), "name")
-    for index, limit in enumerate(limits or ()):
+    yield from repeated(path, (limit.name for limit in limits), "name")
+    for index, limit in enumerate(limits):
         place = (*path, index, "header")
         if limit.by == "Header" and limit.header is None:
             yield Finding(place, "is required where by is Header")

@@ -49,11 +49,9 @@ def name_stands_twice(spec: ModelPoolSpec) -> Iterator[Finding]:
 
 def limit_does_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
     """The pool's and the targets'."""
-    if spec.limits:
-        yield from limits.judge(("spec", "limits", "requests"), spec.limits.requests)
+    yield from limits.judge(("spec", "limits"), spec.limits)
     for index, target in enumerate(spec.targets):
-        if target.limits:
-            yield from limits.judge(("spec", "targets", index, "limits", "requests"), target.limits.requests)
+        yield from limits.judge(("spec", "targets", index, "limits"), target.limits)
 
 
 def backoff_above_its_cap(spec: ModelPoolSpec) -> Iterator[Finding]:

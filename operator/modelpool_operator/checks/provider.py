@@ -124,8 +124,7 @@ def name_stands_twice(spec: ProviderSpec) -> Iterator[Finding]:
 
 def limit_does_not_fit(spec: ProviderSpec) -> Iterator[Finding]:
     """What the account allows."""
-    if spec.limits:
-        yield from limits.judge(("spec", "limits", "requests"), spec.limits.requests)
+    yield from limits.judge(("spec", "limits"), spec.limits)
 
 
 def cooldown_above_its_cap(spec: ProviderSpec) -> Iterator[Finding]:

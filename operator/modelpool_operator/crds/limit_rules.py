@@ -27,5 +27,9 @@ _HEADER = (
 
 
 def at(place: str) -> dict[str, tuple[Rule, ...]]:
-    """The rules of a list of limits that stands there."""
-    return {f"{place}[]": _ENTRY, f"{place}[].header": _HEADER}
+    """The rules of limits that stand there."""
+    return {
+        name: rules
+        for kind in ("requests", "tokens")
+        for name, rules in ((f"{place}.{kind}[]", _ENTRY), (f"{place}.{kind}[].header", _HEADER))
+    }

@@ -16,6 +16,7 @@ PROVIDER: dict[str, dict[str, Any]] = {
     "spec.models[].capabilities": SET,
     "spec.fake.script": WHOLE,
     "spec.limits.requests": BY_NAME,
+    "spec.limits.tokens": BY_NAME,
     "status.conditions": BY_TYPE,
 }
 MODEL_POOL: dict[str, dict[str, Any]] = {
@@ -27,7 +28,9 @@ MODEL_POOL: dict[str, dict[str, Any]] = {
     "spec.fallback.outcomes": SET,
     "spec.fallback.statuses": SET,
     "spec.limits.requests": BY_NAME,
+    "spec.limits.tokens": BY_NAME,
     "spec.targets[].limits.requests": BY_NAME,
+    "spec.targets[].limits.tokens": BY_NAME,
     "status.conditions": BY_TYPE,
     "status.targets": BY_NAME,
 }

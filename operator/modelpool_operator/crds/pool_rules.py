@@ -54,8 +54,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
             says="'must not be ' + self + ': its value is a credential, and no secret here'",
         ),
     ),
-    **limit_rules.at("spec.limits.requests"),
-    **limit_rules.at("spec.targets[].limits.requests"),
+    **limit_rules.at("spec.limits"),
+    **limit_rules.at("spec.targets[].limits"),
     "spec.strategy": (
         Rule(
             "!has(self.type) || self.type != 'ConsistentHash' || has(self.consistentHash)",

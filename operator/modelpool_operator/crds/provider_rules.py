@@ -52,7 +52,7 @@ def _says_nothing(member: str) -> Rule:
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    **limit_rules.at("spec.limits.requests"),
+    **limit_rules.at("spec.limits"),
     "spec": (
         *base_urls.rules(),
         Rule(

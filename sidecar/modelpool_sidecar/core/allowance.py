@@ -8,7 +8,7 @@ of a request and `who` to make a short string of it.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from modelpool_config import models as contract
 
@@ -22,12 +22,43 @@ LONGEST = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """So many of each."""
+
+    input: int = 0
+    output: int = 0
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.input + self.output
+
+    def __add__(self, other: "Tokens") -> "Tokens":
+        return Tokens(self.input + other.input, self.output + other.output)
+
+
+NONE = Tokens()
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a request's body shows: `text` in bytes, `fixed` in tokens, `output` the most that it asks for."""
+
+    text: int
+    fixed: int
+    output: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Asker:
     """Who asks, as far as limits are divided by it. Header names are lower case. `caller`: whose key was shown."""
 
     headers: Sequence[tuple[str, str]] = ()
     namespace: str = ""
     caller: str | None = None
+    size: Size | None = None
+    tokens: Tokens = NONE
+    """What its body shows, and what it is estimated to take; where no limit counts tokens nobody looks."""
 
 
 NOBODY = Asker()
@@ -55,23 +86,79 @@ class RequestLimit:
         """Where it stands: `pool`, `target` or `provider`."""
         return self.key[0]
 
+    @property
+    def unit(self) -> Literal["requests", "tokens"]:
+        """What it counts, in a word."""
+        return "requests"
+
+    def amount(self, tokens: Tokens, burst: int) -> int:
+        """What a request of so many tokens takes of a bucket of this size."""
+        return 1
+
+    def too_large(self, tokens: Tokens) -> bool:
+        """Whether it would never be admitted, however long it waited."""
+        return False
+
+    def settled(self, tokens: Tokens) -> int | None:
+        """What it has used in the end; None where that is what it took."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLimit(RequestLimit):
+    """The same of tokens.
+
+    An estimate of the output never asks for more than a bucket holds, or nothing would pass. Input may: where a
+    sidecar's share of `burst` is smaller than the request, it waits until the bucket is whole; above `burst` itself it
+    is refused.
+    """
+
+    count: Literal["Total", "Input", "Output"] = "Total"
+
+    @property
+    def unit(self) -> Literal["requests", "tokens"]:
+        """As above."""
+        return "tokens"
+
+    def amount(self, tokens: Tokens, burst: int) -> int:
+        """More than `burst` only where the input alone is."""
+        return min(self._counted(tokens), max(burst, self._input(tokens)))
+
+    def too_large(self, tokens: Tokens) -> bool:
+        """Its input alone is more than may ever come at once."""
+        return self._input(tokens) > self.burst
+
+    def settled(self, tokens: Tokens) -> int | None:
+        """What counts of it, all of it."""
+        return self._counted(tokens)
+
+    def _input(self, tokens: Tokens) -> int:
+        return 0 if self.count == "Output" else tokens.input
+
+    def _counted(self, tokens: Tokens) -> int:
+        return {"Total": tokens.total, "Input": tokens.input, "Output": tokens.output}[self.count]
+
 
 def compiled(level: str, owner: str, raw: contract.Limits) -> tuple[RequestLimit, ...]:
-    """The limits of one object, as its requests meet them."""
-    return tuple(
-        RequestLimit(
-            key=(level, owner, limit.name),
-            name=limit.name,
-            max=limit.max,
-            per=limit.per / 1000,
-            burst=limit.burst,
-            divided=limit.scope == "Divided",
-            by=limit.by,
-            header=(limit.header or "").lower(),
-            observe=limit.mode == "Observe",
-        )
-        for limit in raw.requests
+    """The limits of one object, as its requests meet them. A token limit may have the name of one on requests."""
+    requests = tuple(RequestLimit(**_fields(level, owner, limit, limit.name)) for limit in raw.requests)
+    return requests + tuple(
+        TokenLimit(**_fields(level, owner, limit, f"tokens/{limit.name}"), count=limit.count) for limit in raw.tokens
     )
+
+
+def _fields(level: str, owner: str, limit: contract.RequestLimit, identity: str) -> dict[str, Any]:
+    return {
+        "key": (level, owner, identity),
+        "name": limit.name,
+        "max": limit.max,
+        "per": limit.per / 1000,
+        "burst": limit.burst,
+        "divided": limit.scope == "Divided",
+        "by": limit.by,
+        "header": (limit.header or "").lower(),
+        "observe": limit.mode == "Observe",
+    }
 
 
 def who(limit: RequestLimit, asker: Asker) -> str:

@@ -11,11 +11,12 @@ commits. It never sleeps and never sends: `Try` and `Sleep` are orders to the sh
   request at a time does (B36, B37). Known waits are answered at once.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modelpool_sidecar.core import repeating, verdict
-from modelpool_sidecar.core.allowance import NOBODY, Asker
+from modelpool_sidecar.core.allowance import NOBODY, NONE, Asker, Tokens
 from modelpool_sidecar.core.health import Ticket
 from modelpool_sidecar.core.latency import Wait
 from modelpool_sidecar.core.levels import NOTHING, Grip
@@ -91,8 +92,9 @@ class Dispatch:
     `missing(target)`: the keys that it needs and that are not mounted (B50). `repeated`: the client says that this is
     already its own retry, so no target is asked twice (B18). `tiers`: the targets that
     take this request, where that is not all of them (B6, B20). `stream`, `key`: what strategies look at.
-    `asker`: what limits are divided by. `told`, `observed`: of the limits of targets and providers, what the last one
-    tells, and which of those that only observe would have refused.
+    `asker`: what limits are divided by. `used`: tokens of all attempts that are over, where a limit counts them.
+    `told`, `observed`: of the limits of targets and providers, what the last one tells, and which of those that only
+    observe would have refused.
     """
 
     pool: Pool
@@ -107,7 +109,8 @@ class Dispatch:
     key: int | None = None
     asker: Asker = NOBODY
     attempts: int = 0
-    told: Told | None = None
+    told: tuple[Told, ...] = ()
+    used: Tokens = NONE
     observed: tuple[str, ...] = ()
     failures: list[Failure] = field(default_factory=list)
     _visits: dict[str, Visit] = field(default_factory=dict)
@@ -157,6 +160,12 @@ class Dispatch:
         if self._measures and not held.committed:
             held.committed = True
             self._wait(held.target).sample(now - held.since, now)
+
+    def settle(self, tokens: Tokens, now: float) -> None:
+        """The running attempt ends and used so many tokens: its limits count these, not the estimate (B10)."""
+        if self._held is not None:
+            self._held.grip.settle(tokens, now)
+            self.used += tokens
 
     def complete(self, outcome: Outcome, now: float) -> None:
         """The committed attempt is over: Ok, or what became of it after the commit (Broken, Stalled)."""
@@ -276,8 +285,15 @@ class Dispatch:
 
     def _limited(self, target: Target, now: float) -> Block | None:
         """Whether a limit of the target or of its provider is reached; looking takes nothing (B3)."""
-        refused = self.state.levels.find(target.limits, self.asker, now).refusal()
+        refused = self.state.levels.find(target.limits, self._asker(target), now).refusal()
         return None if refused is None else _at_its_limit(refused)
+
+    def _asker(self, target: Target) -> Asker:
+        """With what the request is estimated to take there."""
+        size = self.asker.size
+        if size is None:
+            return self.asker
+        return replace(self.asker, tokens=self.state.estimates.of_target(self.pool, target, size))
 
     @property
     def _spills(self) -> bool:
@@ -324,7 +340,7 @@ class Dispatch:
         block = Block("full", 1.0) if self._is_full(target) else None
         grip = NOTHING
         if target.limits and block is None:
-            found = self.state.levels.find(target.limits, self.asker, now)
+            found = self.state.levels.find(target.limits, self._asker(target), now)
             refused = found.refusal()
             if refused is None:
                 grip = found.take()
@@ -382,10 +398,14 @@ class Dispatch:
 
     def _spent(self, now: float) -> Stop:
         limited = (self._limited(target, now) for target in self._targets() if target.limits)
-        return Stop(verdict.spent(self.pool, self.failures, [block.wait for block in limited if block is not None]))
+        waits = [block.wait for block in limited if block is not None and block.wait < math.inf]
+        return Stop(verdict.spent(self.pool, self.failures, waits))
 
 
 def _at_its_limit(refused: Limited) -> Block:
     whose = "its provider's" if refused.level == "provider" else "its"
+    unit = "" if refused.kind == "requests" else f" {refused.kind}"
     values = f" for this value of {refused.header}" if refused.header else ""
-    return Block("limited", refused.retry_after, detail=f"{whose} limit {refused.limit!r} of {refused.max}{values}")
+    asked = f", for about {refused.asked}" if unit else ""
+    what = f"{whose} limit {refused.limit!r} of {refused.max}{unit}{values}{asked}"
+    return Block("limited", refused.retry_after, detail=what)

@@ -6,16 +6,18 @@ a closed one is passed over like any other target that is not available, and wha
 it reached no provider. What was taken further up is given back by the permit when the whole request reached nobody.
 
 A new kind of limit plugs in where these two look and take: it adds to `Found.refusal` what it would refuse, to
-`Found.take` what it takes, and to `Grip.give_back` how that is undone. Looking never consumes (B3); between `refusal`
-and `take` nothing may be awaited.
+`Found.take` what it takes, and to `Grip.give_back` how that is undone; `Grip.settle` is told what was really used.
+Looking never consumes (B3); between `refusal` and `take` nothing may be awaited.
 """
 
+import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from modelpool_sidecar.core.allowance import Asker, LimitKey, RequestLimit, who
+from modelpool_sidecar.core.allowance import Asker, LimitKey, RequestLimit, TokenLimit, Tokens, who
 from modelpool_sidecar.core.buckets import Buckets, Shape
 from modelpool_sidecar.core.limits import Gcra, Limited, Told, tightest
 
@@ -23,25 +25,47 @@ _SHOWN = 1024
 """Values of a divided limit that a person's look at the state goes through."""
 
 
+@dataclass(slots=True)
+class Taken:
+    """From one bucket: how many, and when they would have drained away."""
+
+    limit: RequestLimit
+    name: str
+    bucket: Gcra
+    amount: int
+    drained: float
+
+
 class Grip:
     """What one request or attempt took. `observed`: the limits in mode Observe that would have refused it."""
 
-    __slots__ = ("_taken", "observed", "told")
+    __slots__ = ("_buckets", "_taken", "observed", "told")
 
-    def __init__(self, taken: Sequence[Gcra], told: Told | None, observed: tuple[str, ...]) -> None:
-        self._taken, self.told, self.observed = taken, told, observed
+    def __init__(
+        self, buckets: Buckets, taken: Sequence[Taken], told: tuple[Told, ...] = (), observed: tuple[str, ...] = ()
+    ) -> None:
+        self._buckets, self._taken, self.told, self.observed = buckets, taken, told, observed
 
     def __repr__(self) -> str:
         return f"<Grip on {len(self._taken)} limits>"
 
+    def settle(self, tokens: Tokens, now: float) -> None:
+        """It is over: what counts tokens counts the real ones from now on. More than was reserved is taken, too."""
+        for each in self._taken:
+            used = each.limit.settled(tokens)
+            if used is None:
+                continue
+            if used > each.amount:  # its bucket may have been whole, and forgotten, while the answer went on
+                self._buckets.keep(each.limit.key, each.name, each.bucket).take(now, used - each.amount)
+            else:
+                each.bucket.give_back(now, each.amount - used, each.drained)
+            each.amount, each.drained = used, each.bucket.drained(now)
+
     def give_back(self, now: float) -> None:
         """Nothing reached a provider: it is as if it had not been. Twice is fine (B10, B11)."""
         taken, self._taken = self._taken, ()
-        for bucket in taken:
-            bucket.give_back(now)
-
-
-NOTHING = Grip((), None, ())
+        for each in taken:
+            each.bucket.give_back(now, each.amount)
 
 
 class Found:
@@ -51,42 +75,50 @@ class Found:
 
     def __init__(self, levels: "Levels", limits: Sequence[RequestLimit], asker: Asker, now: float) -> None:
         self._levels, self._now = levels, now
-        self._entries = [(limit, *levels.bucket(limit, asker, now)) for limit in limits]
+        self._entries = [self._entry(limit, asker) for limit in limits]
+
+    def _entry(self, limit: RequestLimit, asker: Asker) -> tuple[RequestLimit, str, Gcra, int, float]:
+        """With how many it is asked for, and how long that has to wait: for ever where it is too many."""
+        name, bucket = self._levels.bucket(limit, asker, self._now)
+        amount = limit.amount(asker.tokens, bucket.burst)
+        wait = math.inf if limit.too_large(asker.tokens) else bucket.wait(self._now, min(amount, bucket.burst))
+        return limit, name, bucket, amount, wait
 
     def refusal(self) -> Limited | None:
         """The refusal that lasts longest: only after it would every limit be open."""
         longest, worst = 0.0, None
-        for limit, _, bucket in self._entries:
-            wait = bucket.wait(self._now)
+        for limit, _, bucket, amount, wait in self._entries:
             if wait > longest and not limit.observe:
-                longest, worst = wait, self._refused(limit, bucket, wait)
+                longest, worst = wait, self._refused(limit, bucket, amount, wait)
         return worst
 
-    def told(self) -> Told | None:
-        """Of the tightest limit that refuses at all."""
-        return tightest(*(self._tell(limit, bucket) for limit, _, bucket in self._entries if not limit.observe))
+    def told(self) -> tuple[Told, ...]:
+        """Of the tightest limits that refuse at all, one of each unit."""
+        return tightest(self._tell(limit, bucket) for limit, _, bucket, _, _ in self._entries if not limit.observe)
 
     def take(self) -> Grip:
-        """One from each: `refusal` was None. A limit that only observes gives what it has."""
+        """What is asked for from each: `refusal` was None. A limit that only observes gives what it has."""
         if not self._entries:
             return NOTHING
         taken, observed = [], []
-        for limit, name, bucket in self._entries:
-            if limit.observe and bucket.wait(self._now) > 0:
+        for limit, name, bucket, amount, wait in self._entries:
+            if limit.observe and wait > 0:
                 observed.append(f"{limit.level}/{limit.name}")
                 self._levels.observed(limit)
                 continue
             kept = self._levels.buckets.keep(limit.key, name, bucket)
-            kept.take(self._now)
-            taken.append(kept)
-        return Grip(taken, self.told(), tuple(observed))
+            kept.take(self._now, amount)
+            taken.append(Taken(limit, name, kept, amount, kept.drained(self._now)))
+        return Grip(self._levels.buckets, taken, self.told(), tuple(observed))
 
-    def _refused(self, limit: RequestLimit, bucket: Gcra, wait: float) -> Limited:
+    def _refused(self, limit: RequestLimit, bucket: Gcra, amount: int, wait: float) -> Limited:
         told = self._tell(limit, bucket)
-        return Limited(limit.name, wait, told.max, "requests", told, limit.level, limit.header)
+        never = wait == math.inf
+        most = limit.burst if never else told.max
+        return Limited(limit.name, wait, most, limit.unit, (told,), limit.level, limit.header, amount, never)
 
     def _tell(self, limit: RequestLimit, bucket: Gcra) -> Told:
-        return Told(self._levels.share(limit), bucket.remaining(self._now), bucket.reset(self._now))
+        return Told(self._levels.share(limit), bucket.remaining(self._now), bucket.reset(self._now), limit.unit)
 
 
 class Levels:
@@ -129,6 +161,7 @@ class Levels:
         return {
             "name": limit.name,
             "level": limit.level,
+            "count": limit.count if isinstance(limit, TokenLimit) else None,
             "max": self.share(limit),
             "per": limit.per,
             "burst": self._shape(limit)[2],
@@ -149,3 +182,6 @@ class Levels:
         if not limit.divided:
             return limit.max, limit.per, limit.burst
         return limit.max, limit.per * self.sidecars, max(1, limit.burst // self.sidecars)
+
+
+NOTHING = Grip(Buckets(), ())

@@ -10,8 +10,11 @@ A limit is asked with `wait` and then taken, in one step without a pause between
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from modelpool_sidecar.core.allowance import Tokens
 
 _MICROSECONDS = 1_000_000
 
@@ -42,9 +45,25 @@ class Gcra:
         """So many more: the caller has seen that `wait` is 0, or they are used already."""
         self._drained = self._scaled(now) + self._level(now) + amount * self._per
 
-    def give_back(self, now: float, amount: int = 1) -> None:
-        """So many that nobody used: they may be used again, and never more than the burst is free."""
-        self._drained = self._scaled(now) + max(0, self._level(now) - amount * self._per)
+    def give_back(self, now: float, amount: int = 1, drained: float | None = None) -> None:
+        """So many that nobody used: they may be used again, and never more than the burst is free.
+
+        `drained`: what `drained` was right after they were taken. What has drained away since, the bucket has given out
+        again already, so that much is not given a second time.
+        """
+        owed = amount * self._per
+        if drained is not None:
+            owed = min(owed, max(0, self._scaled(drained) - self._scaled(now)))
+        self._drained = self._scaled(now) + max(0, self._level(now) - owed)
+
+    def drained(self, now: float) -> float:
+        """The moment at which it is whole again, if nobody asks."""
+        return now + -(-self._level(now) // self._maximum) / _MICROSECONDS
+
+    @property
+    def burst(self) -> int:
+        """How many it holds."""
+        return self._burst
 
     def resize(self, maximum: int, per: float, burst: int, now: float) -> None:
         """Another shape: the used share of the burst stays what it is, nothing is refilled (B8)."""
@@ -93,14 +112,15 @@ class Told:
     max: int
     remaining: int
     reset: float
+    unit: Literal["requests", "tokens"] = "requests"
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """As the OpenAI API names and writes them."""
         return (
-            ("x-ratelimit-limit-requests", str(self.max)),
-            ("x-ratelimit-remaining-requests", str(self.remaining)),
-            ("x-ratelimit-reset-requests", duration(self.reset)),
+            (f"x-ratelimit-limit-{self.unit}", str(self.max)),
+            (f"x-ratelimit-remaining-{self.unit}", str(self.remaining)),
+            (f"x-ratelimit-reset-{self.unit}", duration(self.reset)),
         )
 
 
@@ -108,30 +128,34 @@ class Told:
 class Limited:
     """Refused. `limit`: its name, or `concurrency`. `retry_after`: the earliest moment at which it would be open.
 
-    `level`: where it stands. `header`: whose values have a bucket each, where it is divided by one.
+    `level`: where it stands. `header`: whose values have a bucket each, where it is divided by one. `asked`: for how
+    many; `never`: for more than it will ever let pass at once, `max` of them.
     """
 
     limit: str
     retry_after: float
     max: int
-    kind: Literal["requests", "concurrency"]
-    told: Told | None = None
+    kind: Literal["requests", "tokens", "concurrency"]
+    told: tuple[Told, ...] = ()
     level: str = "pool"
     header: str = ""
+    asked: int = 1
+    never: bool = False
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """x-ratelimit-*; empty where the pool has no limit on requests."""
-        return self.told.headers if self.told else ()
+        """x-ratelimit-*; empty where the pool has no limit of this kind."""
+        return headers(self.told)
 
 
 class Returnable(Protocol):
     """What was taken from limits. `give_back` once: nothing reached a provider, it is as if it had not been (B10)."""
 
     @property
-    def told(self) -> Told | None: ...
+    def told(self) -> tuple[Told, ...]: ...
     @property
     def observed(self) -> tuple[str, ...]: ...
+    def settle(self, tokens: Tokens, now: float) -> None: ...
     def give_back(self, now: float) -> None: ...
 
 
@@ -143,7 +167,7 @@ class Permit:
     def __init__(self, in_flight: InFlight, grip: Returnable) -> None:
         """`grip`: what was taken from the buckets; the place in flight is taken here and freed by `release`.
 
-        `told`: its tightest limit, as it was right after this request; None where there is none.
+        `told`: its tightest limits, as they were right after this request.
         """
         in_flight.count += 1
         self._in_flight = in_flight
@@ -156,8 +180,13 @@ class Permit:
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """x-ratelimit-* of the tightest limit, as it was right after this request; empty where there is none."""
-        return self.told.headers if self.told else ()
+        """x-ratelimit-* of the tightest limits, as they were right after this request; empty where there are none."""
+        return headers(self.told)
+
+    def settle(self, tokens: Tokens, now: float) -> None:
+        """The request is over and used so many tokens: not what was estimated (B10). Once."""
+        if self._grip is not None:
+            self._grip.settle(tokens, now)
 
     def release(self) -> None:
         """The request is over: its place is free."""
@@ -173,10 +202,19 @@ class Permit:
             grip.give_back(now)
 
 
-def tightest(*told: Told | None) -> Told | None:
-    """The one with the fewest left; of equals the one that takes longest to be whole again."""
-    there = [each for each in told if each is not None]
-    return min(there, key=lambda each: (each.remaining, -each.reset), default=None)
+def tightest(told: Iterable[Told]) -> tuple[Told, ...]:
+    """Of each unit the one with the fewest left; of equals the one that takes longest to be whole again."""
+    best: dict[str, Told] = {}
+    for each in told:
+        other = best.get(each.unit)
+        if other is None or (each.remaining, -each.reset) < (other.remaining, -other.reset):
+            best[each.unit] = each
+    return tuple(best.values())
+
+
+def headers(told: Iterable[Told]) -> tuple[tuple[str, str], ...]:
+    """x-ratelimit-* of all of them."""
+    return tuple(header for each in told for header in each.headers)
 
 
 def duration(seconds: float) -> str:

@@ -32,6 +32,8 @@ _PARTS = {
     "input_file": "Documents",
 }
 """By the type of a content part, what it takes to read it."""
+_TOKENS_OF = {"Vision": 800, "Audio": 600, "Documents": 2000}
+"""Of one such part, where a limit counts tokens: a picture of middle size, a minute of sound, a few pages."""
 _OF_PROMPTS = {COMPLETIONS.name: "prompt", EMBEDDINGS.name: "input"}
 _OPAQUE = frozenset({"image_url", "input_audio", "file", "file_data", "audio", "data"})
 """Members that hold no text, or none that is tokens."""
@@ -51,6 +53,20 @@ class Needs:
     def input_tokens(self) -> int:
         """At least about so many."""
         return _text_bytes(self.document, self.operation) // BYTES_PER_TOKEN
+
+    def text_bytes(self) -> int:
+        """Of all text, of all prompts where there are several."""
+        if self.operation in _OF_PROMPTS:
+            prompts = self.document.get(_OF_PROMPTS[self.operation])
+            if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
+                return sum(_prompt_bytes(each) for each in prompts)
+            return _prompt_bytes(prompts)
+        return _text_bytes(self.document, self.operation)
+
+    def fixed_tokens(self) -> int:
+        """Of pictures and sounds: a constant for each, because what is made of them nobody knows before."""
+        parts = _parts(self.document.get("messages") or self.document.get("input"))
+        return sum(_TOKENS_OF.get(_PARTS.get(str(part.get("type")), ""), 0) for part in parts)
 
 
 def read(body: bytes, operation: str) -> Needs:

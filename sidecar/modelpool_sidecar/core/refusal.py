@@ -21,6 +21,7 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_stream": (400, "invalid_request_error"),
     "capability_missing": (400, "invalid_request_error"),
     "context_length_exceeded": (400, "invalid_request_error"),
+    "tokens_above_limit": (400, "invalid_request_error"),
     "unknown_target": (400, "invalid_request_error"),
     "no_matching_target": (400, "invalid_request_error"),
     "invalid_api_key": (401, "invalid_request_error"),

@@ -177,6 +177,8 @@ class Pool:
     pinning: bool
     rewrite_model: bool
     digest: str
+    counts_tokens: bool = False
+    """Whether some limit in its way counts tokens, so that they have to be estimated (B10)."""
     selective: bool = False
     """Whether some target declares what it can do, so that a request has to be looked at (B6)."""
     callers: contract.Callers | None = None
@@ -375,6 +377,7 @@ def _pool(
         )
         for target in raw.targets
     }
+    limits = allowance.compiled("pool", raw.name, raw.limits)
     priorities = sorted({target.priority for target in targets.values()})
     fallback, same = raw.fallback, raw.fallback.same_target
     return Pool(
@@ -402,7 +405,11 @@ def _pool(
             budget_percent=fallback.retry_budget.percent,
             budget_per_second=fallback.retry_budget.min_per_second,
         ),
-        request_limits=allowance.compiled("pool", raw.name, raw.limits),
+        request_limits=limits,
+        counts_tokens=any(
+            limit.unit == "tokens"
+            for limit in (*limits, *(limit for target in targets.values() for limit in target.limits))
+        ),
         concurrency=raw.limits.concurrency.max if raw.limits.concurrency else None,
         total=_seconds(raw.total),
         last_resort=raw.last_resort == "SoonestToRecover",

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelpool_sidecar.core.allowance import NOBODY, Asker
 from modelpool_sidecar.core.budget import RetryBudget
+from modelpool_sidecar.core.estimate import Estimates
 from modelpool_sidecar.core.health import Health
 from modelpool_sidecar.core.learned import Learned
 from modelpool_sidecar.core.levels import Found, Levels
@@ -29,6 +30,7 @@ class State:
         self._open: dict[str, int] = {}
         self._unsupported: set[tuple[TargetKey, str]] = set()
         self.learned = Learned()
+        self.estimates = Estimates()
         self.quotas = Quotas(self.health)
         self.shaping = Shaping()
 
@@ -110,6 +112,7 @@ class State:
         """
         self._unsupported.clear()
         self.learned.retain(snapshot)
+        self.estimates.retain(snapshot)
         self.quotas.retain(snapshot)
         self.shaping.retain(snapshot)
         pools = [pool for pool in snapshot.pools.values() if isinstance(pool, Pool)]

@@ -4,6 +4,7 @@ In this order: the client's own fault as the provider said it; all limited, with
 answer with its body; our credentials, by name; out of time; unreachable. Never a bare 502 while a provider said more.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -111,12 +112,14 @@ def none_available(pool: Pool, operation: str, blocks: Sequence[tuple[Target, Bl
     why = "; ".join(f"{target.name} {words(target, block)}" for target, block in blocks)
     cooling = [(target, block) for target, block in blocks if block.kind == "cooling"]
     waits = [block.wait for _, block in blocks if block.kind in ("cooling", "full", "limited")]
-    soonest = min(waits, default=None)
+    soonest = min((wait for wait in waits if wait < math.inf), default=None)
+    if all(block.wait == math.inf for _, block in blocks) and blocks:
+        return Refusal("tokens_above_limit", f"pool {pool.name}: the request is too large for every target: {why}")
     if not cooling:
         return _idle(pool, operation, [block.kind for _, block in blocks], why, soonest)
     known = [block for _, block in cooling if block.known]
     if len(known) == len(cooling):
-        limited = [block.wait for _, block in blocks if block.kind in ("full", "limited")]
+        limited = [block.wait for _, block in blocks if block.kind in ("full", "limited") and block.wait < math.inf]
         limited += [block.wait for block in known if block.reason != Outcome.DENIED]
         if not limited:
             target = cooling[0][0]
@@ -154,6 +157,8 @@ def words(target: Target, block: Block) -> str:
     """Why it cannot be tried, to be read after its name: `is drained`, `cools for 3.2 s (RateLimited)`."""
     if block.kind == "cooling":
         return f"cools for {block.wait:.1f} s ({block.reason})"
+    if block.kind == "limited" and block.wait == math.inf:
+        return f"never takes as much at once: {block.detail}"
     if block.kind == "limited":
         return f"is at {block.detail} for {block.wait:.1f} s"
     if block.kind == "unsupported":

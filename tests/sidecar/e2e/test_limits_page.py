@@ -11,7 +11,8 @@ from manifest_cases import provider
 from modelpool_config import models as contract
 from modelpool_operator.desired import desired
 from modelpool_operator.resources import observe
-from modelpool_sidecar.core import buckets
+from modelpool_sidecar.core import buckets, estimate
+from modelpool_sidecar.core.refusal import CODES
 from running import Running, running
 
 PAGE = Path(__file__).parents[3] / "docs" / "limits.md"
@@ -51,7 +52,7 @@ def names(seen: list[tuple[str, dict[str, str]]]) -> list[str]:
 
 async def test_every_example_of_the_page_does_what_the_page_says() -> None:
     config = examples()
-    assert [pool.name for pool in config.pools] == ["minute", "spill", "tenants", "watched"]
+    assert [pool.name for pool in config.pools] == ["minute", "spill", "tenants", "tokens", "watched"]
     limits = {provider.name: {"limits": provider.limits.model_dump()} for provider in config.providers}
     async with running(*PLACES, pools=list(config.pools), changes=limits) as held:
         quick = await asked(held, "minute", 4)
@@ -61,6 +62,9 @@ async def test_every_example_of_the_page_does_what_the_page_says() -> None:
         assert names(await asked(held, "tenants", 3, {"x-tenant": "a"})) == ["east", "east", "rate_limit_exceeded"]
         assert names(await asked(held, "tenants", 1, {"x-tenant": "b"})) == ["east"]
         assert names(await asked(held, "tenants", 3)) == ["east", "east", "rate_limit_exceeded"]
+        counted = await asked(held, "tokens", 2)
+        assert names(counted) == ["east", "east"], "the first one reserved all of it, and used little"
+        assert counted[0][1]["x-ratelimit-remaining-tokens"] == "0"
         spilled = await asked(held, "spill", 4)
         assert names(spilled) == ["west", "west", "cloud", "all_limited"]
         assert spilled[0][1]["x-ratelimit-remaining-requests"] == "1"
@@ -73,3 +77,7 @@ async def test_every_example_of_the_page_does_what_the_page_says() -> None:
 def test_the_page_tells_the_bounds_that_the_code_has() -> None:
     assert f"{buckets.EACH:,} values that are not whole" in TEXT
     assert f"together {buckets.ALL:,}" in TEXT
+    assert f"newest {estimate.KEPT} answers stayed below ({estimate.UNKNOWN_OUTPUT} before" in TEXT
+    assert f"between {estimate.LEAST:g} and {estimate.MOST:g}; 800 for a picture, 600 for" in TEXT
+    assert "`tokens_above_limit`" in TEXT
+    assert CODES["tokens_above_limit"][0] == 400

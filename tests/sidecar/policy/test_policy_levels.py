@@ -286,7 +286,7 @@ def test_a_limit_of_a_target_that_only_observes_passes_nobody_over() -> None:
     assert [asked(snapshot, state) for _ in range(3)] == ["primary"] * 3
     dispatch = walk(snapshot, state)
     dispatch.next(NOW)
-    assert (dispatch.observed, dispatch.told) == (("target/minute",), None)
+    assert (dispatch.observed, dispatch.told) == (("target/minute",), ())
 
 
 # -- across reloads

@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelpool_sidecar.core.levels import Grip
+from modelpool_sidecar.core.allowance import RequestLimit
+from modelpool_sidecar.core.buckets import Buckets
+from modelpool_sidecar.core.levels import Grip, Taken
 from modelpool_sidecar.core.limits import Gcra, InFlight, Limited, Permit, duration
 
+REQUESTS = RequestLimit(("pool", "chat", "minute"), "minute", 1, 60.0, 2, False)
 shapes = st.tuples(st.integers(1, 1_000), st.integers(1, 100), st.integers(1, 200))
 pauses = st.integers(0, 3_000_000)
 
@@ -154,7 +157,7 @@ def test_times_are_written_as_the_openai_api_writes_them(seconds: float, text: s
 def test_a_permit_lets_go_once_however_often_it_is_asked() -> None:
     in_flight, bucket = InFlight(), Gcra(1, 60.0, 2)
     bucket.take(1.0)
-    permit = Permit(in_flight, Grip([bucket], None, ()))
+    permit = Permit(in_flight, Grip(Buckets(), [Taken(REQUESTS, "", bucket, 1, bucket.drained(1.0))]))
     assert repr(permit) == "<Permit: held>"
     assert repr(in_flight) == "<InFlight 1>"
     permit.refund(1.0)
@@ -165,5 +168,5 @@ def test_a_permit_lets_go_once_however_often_it_is_asked() -> None:
 
 
 def test_without_a_limit_on_requests_there_are_no_rate_limit_headers() -> None:
-    assert Permit(InFlight(), Grip((), None, ())).headers == ()
+    assert Permit(InFlight(), Grip(Buckets(), ())).headers == ()
     assert Limited("concurrency", 1.0, 1, "concurrency").headers == ()
