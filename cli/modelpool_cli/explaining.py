@@ -268,12 +268,17 @@ def _limits(pool: Pool, take: Take) -> list[dict[str, Any]]:
     pools = take.told["pools"]
     assert isinstance(pools, list), "the state lists its pools"
     told = next(each for each in pools if each["name"] == pool.name)
-    limits = [dict(limit) for limit in told["limits"]]
+    limits = [_of_caller(limit) for limit in told["callerLimits"] if limit["caller"] == take.record.caller]
+    limits += [dict(limit) for limit in told["limits"]]
     if told["concurrency"] is not None:
         limits.append({"name": "concurrency", "max": told["concurrency"], "inFlight": told["inFlight"]})
     for target in told["targets"]:
         limits += [_named(target, limit) for limit in target["limits"]]
     return list({limit["name"]: limit for limit in limits}.values())
+
+
+def _of_caller(limit: Mapping[str, Any]) -> dict[str, Any]:
+    return {**limit, "name": f"caller {limit['caller']}, {limit['name']}", "caller": None}
 
 
 def _named(target: Mapping[str, Any], limit: Mapping[str, Any]) -> dict[str, Any]:

@@ -202,7 +202,7 @@ class _Compiler:
                 shut.append(rendered)
             key = ("ModelPool", self._namespace, name)
             if keys is not None:
-                lost = [*lost, *(each.problem(key) for each in keys.findings)]
+                lost = [*lost, *(each.problem(key) for each in (*keys.findings, *caller_keys.nameless(pool, keys)))]
             told = (*claims.problems[name], *lost)
             verdicts[key] = self._verdict(key, told, unresolved, keyless=keys is not None and keys.keyless)
         for name, entry in closed.items():

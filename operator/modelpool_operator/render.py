@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from modelpool_config import models as contract
 from modelpool_operator import defaults, durations
-from modelpool_operator.api.limits import AttemptLimits, Limits, RequestLimit
+from modelpool_operator.api.limits import AttemptLimits, CallerLimits, CallerRequestLimit, Limits, RequestLimit
 from modelpool_operator.api.modelpool import Fallback, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
 from modelpool_operator.api.provider import (
     APIKey,
@@ -121,7 +121,11 @@ def callers(resource: ModelPool) -> contract.Callers | None:
         return None
     secret = resource.spec.callers.keys.secret_ref.name
     file = caller_keys.file_name(resource.metadata.namespace, secret)
-    return contract.Callers(keys=file, source=caller_keys.source(secret))
+    entries = tuple(
+        contract.CallerEntry(name=entry.name, limits=_limits(entry.limits))
+        for entry in resource.spec.callers.entries or ()
+    )
+    return contract.Callers(keys=file, source=caller_keys.source(secret), entries=entries)
 
 
 def _requires(spec: ModelPoolSpec, strategy: contract.StrategyName, targets: tuple[Target, ...]) -> tuple[str, ...]:
@@ -237,7 +241,7 @@ def _same_target(spec: SameTarget) -> contract.SameTarget:
     )
 
 
-def _limits(spec: Limits | AttemptLimits | None) -> contract.Limits:
+def _limits(spec: Limits | AttemptLimits | CallerLimits | None) -> contract.Limits:
     concurrency = spec.concurrency if isinstance(spec, Limits) else None
     tokens = (spec.tokens if spec else None) or ()
     return contract.Limits(
@@ -262,15 +266,15 @@ def _any_limit(spec: AttemptLimits | None) -> bool:
     return spec is not None and bool(spec.requests or spec.tokens)
 
 
-def _request_limit(spec: RequestLimit) -> contract.RequestLimit:
+def _request_limit(spec: RequestLimit | CallerRequestLimit) -> contract.RequestLimit:
     return contract.RequestLimit(
         name=spec.name,
         max=spec.max,
         per=durations.parse(spec.per),
         burst=spec.burst or spec.max,
         scope=spec.scope or defaults.LIMIT_SCOPE,
-        by=spec.by or defaults.LIMIT_BY,
-        header=spec.header,
+        by=(spec.by if isinstance(spec, RequestLimit) else None) or defaults.LIMIT_BY,
+        header=spec.header if isinstance(spec, RequestLimit) else None,
         mode=spec.mode or defaults.LIMIT_MODE,
     )
 

@@ -134,7 +134,7 @@ class RequestLimit(Frozen):
     per: Annotated[int, Field(ge=1000, le=86_400_000)]
     burst: Annotated[int, Field(ge=1)]
     scope: Literal["Sidecar", "Divided"]
-    by: Literal["Pool", "Header", "Namespace"] = "Pool"
+    by: Literal["Pool", "Caller", "Header", "Namespace"] = "Pool"
     header: str | None = None
     mode: Literal["Enforce", "Observe"] = "Enforce"
 
@@ -279,10 +279,17 @@ StrategyName = Literal["Weighted", "RoundRobin", "LeastRequests", "LowestLatency
 
 
 class ConsistentHash(Frozen):
-    """What the key of a request is: a header's value, or the beginning of its prompt."""
+    """What the key of a request is: a header's value, its caller, or the beginning of its prompt."""
 
-    by: Literal["Header", "Prompt"]
+    by: Literal["Header", "Caller", "Prompt"]
     header: str | None
+
+
+class CallerEntry(Frozen):
+    """What one caller may do: limits of its own, taken before the pool's (B8)."""
+
+    name: Name
+    limits: Limits
 
 
 class Callers(Frozen):
@@ -291,6 +298,7 @@ class Callers(Frozen):
 
     keys: Name
     source: str
+    entries: tuple[CallerEntry, ...] = ()
 
 
 class Pool(Frozen):

@@ -94,7 +94,7 @@ class Exchange:
             repeated=request.client_retry > 0,
             tiers=tiers,
             stream=request.stream,
-            key=affinity.of(pool.strategy, request) if pool.strategy.by is not None else None,
+            key=affinity.of(pool.strategy, request, asker.caller) if pool.strategy.by is not None else None,
             asker=asker,
         )
         self._trace: RequestTrace = self._account.trace(services.telemetry)

@@ -109,7 +109,7 @@ class Proxy:
         now = self._services.clock.now()
         permit = self._services.state.admit(pool, now, asker)
         if isinstance(permit, Limited):
-            self._refuse(_limited(pool, permit), downstream, request, pool, asker.caller)
+            self._refuse(_limited(pool, permit, asker.caller), downstream, request, pool, asker.caller)
             return
         self._services.state.budget(pool).request(now)
         self._exchange(request, pool, tiers, asker, permit, downstream)
@@ -196,13 +196,14 @@ def _pin(pool: Pool, request: Request) -> Target | Refusal | None:
     return target
 
 
-def _limited(pool: Pool, limited: Limited) -> Refusal:
+def _limited(pool: Pool, limited: Limited, caller: str | None) -> Refusal:
     """429 in our own name: which limit, and the earliest moment at which it opens (B12)."""
     wait = f"try again in {limited.retry_after:.1f} s"
     if limited.kind == "concurrency":
         message = f"pool {pool.name}: {limited.max} requests are in flight, which is its limit; {wait}"
         return Refusal("concurrency_exceeded", message, retry_after=limited.retry_after)
     values = f" for this value of {limited.header}" if limited.header else ""
+    values = f" for caller {caller}" if limited.own and caller is not None else values
     if limited.never:
         message = (
             f"pool {pool.name}: the request is for about {limited.asked} tokens, and the limit {limited.limit!r} lets "

@@ -65,7 +65,11 @@ FIELDS = {
     },
     "ModelPool": {
         "": "models targets strategy fallback limits parameters timeouts lastResort pinning response callers",
-        "callers": "keys",
+        "callers": "keys entries",
+        "callers.entries": "name limits",
+        "callers.entries.limits": "requests tokens",
+        "callers.entries.limits.tokens": "name max per burst scope mode count",
+        "callers.entries.limits.requests": "name max per burst scope mode",
         "callers.keys": "secretRef",
         "callers.keys.secretRef": "name",
         "models": "name",

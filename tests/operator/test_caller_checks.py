@@ -148,3 +148,40 @@ def test_two_pools_may_share_a_secret_and_its_file_meets_no_credential() -> None
     result = _run(secret("team-keys", alice=ALICE, callers=BOB), *shared)
     assert set(result.namespaces["default"].credentials) == {FILE}
     assert _said(result) == _said(result, ("ModelPool", "default", "other")) == []
+
+
+def test_a_caller_with_limits_and_without_a_key_is_named() -> None:
+    entries = [{"name": "alice"}, {"name": "carol", "limits": {"requests": []}}, {"name": "bobb"}, {"name": "short"}]
+    spec = {**NAMES, "entries": entries}
+    observed = observe([provider(), pool(callers=spec), secret("team-keys", alice=ALICE, bob=BOB, short="bad")])
+    result = desired(observed)
+    said = [message for _, message in _said(result) if message.startswith("callers.entries")]
+    assert said == [
+        'callers.entries[1].name is "carol", which has no key in the Secret "team-keys"',
+        'callers.entries[2].name is "bobb", which has no key in the Secret "team-keys"; did you mean bob?',
+    ]
+    assert not result.verdicts[CHAT].keyless
+    without = desired(observe([provider(), pool(callers=spec)]))
+    assert [reason for reason, _ in _said(without)] == ["SecretNotFound"], "one word about the Secret is enough"
+
+
+def test_limits_of_a_caller_stand_in_the_config_with_every_default() -> None:
+    own = {"requests": [{"name": "minute", "max": 60, "per": "1m"}]}
+    spec = {**NAMES, "entries": [{"name": "alice", "limits": own}, {"name": "bob"}]}
+    made = desired(observe([provider(), pool(callers=spec), secret("team-keys", alice=ALICE, bob=BOB)]))
+    found = made.namespaces["default"].config.pools[0].callers
+    assert found is not None
+    assert [(entry.name, [limit.name for limit in entry.limits.requests]) for entry in found.entries] == [
+        ("alice", ["minute"]),
+        ("bob", []),
+    ]
+    assert found.entries[0].limits.requests[0].model_dump() == {
+        "name": "minute",
+        "max": 60,
+        "per": 60_000,
+        "burst": 60,
+        "scope": "Divided",
+        "by": "Pool",
+        "header": None,
+        "mode": "Enforce",
+    }

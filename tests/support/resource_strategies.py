@@ -179,6 +179,19 @@ _strategy = st.one_of(
     st.builds(lambda hashed: {"type": "ConsistentHash", "consistentHash": hashed}, _hash),
 )
 _outcomes = st.sampled_from(["Unreachable", "Failed", "RateLimited", "ContentPolicy", "LocalLimit", "Empty"])
+_callers = st.fixed_dictionaries(
+    {"keys": st.sampled_from(SECRETS).map(lambda name: {"secretRef": {"name": name}})},
+    optional={
+        "entries": st.lists(
+            st.fixed_dictionaries(
+                {"name": st.sampled_from(["alice", "bob"])},
+                optional={"limits": st.just({"requests": [{"name": "m", "max": 3, "per": "1m"}]})},
+            ),
+            max_size=2,
+            unique_by=lambda entry: entry["name"],
+        )
+    },
+)
 pools = st.builds(
     lambda name, spec: resource("ModelPool", name, spec),
     st.sampled_from(["chat", "code", "a"]),
@@ -212,7 +225,7 @@ pools = st.builds(
             "timeouts": _part(total=_time(1)),
             "lastResort": st.sampled_from(["SoonestToRecover", "Refuse"]),
             "pinning": st.sampled_from(["Allowed", "Denied"]),
-            "callers": st.sampled_from(SECRETS).map(lambda name: {"keys": {"secretRef": {"name": name}}}),
+            "callers": _callers,
             "response": _part(model=st.sampled_from(["Served", "Requested"])),
         },
     ),

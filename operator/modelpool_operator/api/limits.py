@@ -18,10 +18,12 @@ class RequestLimit(Spec):
     burst: Annotated[int, Between(1, 1_000_000_000)] | None = Field(
         default=None, description="How many may come at once. Default: the same as max."
     )
-    by: Literal["Pool", "Header", "Namespace"] | None = Field(
+    by: Literal["Pool", "Caller", "Header", "Namespace"] | None = Field(
         default=None,
-        description="Who shares it. Pool: all requests together, on a Provider those of all pools. Header: each value "
-        "of a header has this much of its own, and so have all requests without it together. Namespace: each "
+        description="Who shares it. Pool: all requests together, on a Provider those of all pools. Caller: each "
+        "caller of the pool has this much of its own; on a Provider callers of one name in several pools are one, and "
+        "so are all requests without a caller. Header: each value of a header has this much of its own, and so have "
+        "all requests without it together. Namespace: each "
         "namespace whose sidecars ask. Default: Pool.",
     )
     header: HeaderName | None = Field(
@@ -94,4 +96,56 @@ class AttemptLimits(Spec):
     )
     tokens: TokenLimits | None = Field(
         default=None, description="Limits on tokens of all attempts; all of them hold. Default: none."
+    )
+
+
+class CallerRequestLimit(Spec):
+    """So many requests of one caller in so much time."""
+
+    example: ClassVar[str] = "{name: minute, max: 60, per: 1m}"
+
+    name: EntryName = Field(description="The limit's name in errors and metrics; unique in its list.")
+    max: Annotated[int, Between(1, 1_000_000_000)] = Field(description="Requests allowed in the time of per.")
+    per: Annotated[str, Within("1s", "24h")] = Field(description="The time, from 1s to 24h.")
+    burst: Annotated[int, Between(1, 1_000_000_000)] | None = Field(
+        default=None, description="How many may come at once. Default: the same as max."
+    )
+    scope: Literal["Sidecar", "Divided"] | None = Field(
+        default=None,
+        description="Sidecar: each sidecar allows this much. Divided: each takes max divided by the number of sidecars "
+        "in the namespace, at least 1. Default: Divided.",
+    )
+    mode: Literal["Enforce", "Observe"] | None = Field(
+        default=None,
+        description="Enforce refuses what is above it. Observe lets it pass and counts it, in the state, the log and "
+        "modelpool_limit_observed_total. Default: Enforce.",
+    )
+
+
+class CallerTokenLimit(CallerRequestLimit):
+    """So many tokens of one caller in so much time: estimated when a request comes, counted when its answer is over."""
+
+    example: ClassVar[str] = "{name: minute, max: 20000, per: 1m}"
+
+    max: Annotated[int, Between(1, 1_000_000_000_000)] = Field(description="Tokens allowed in the time of per.")
+    burst: Annotated[int, Between(1, 1_000_000_000_000)] | None = Field(
+        default=None,
+        description="How many may come at once; a request whose input alone is longer is answered with 400. "
+        "Default: the same as max.",
+    )
+    count: Literal["Total", "Input", "Output"] | None = Field(
+        default=None, description="Which tokens: what is sent, what is answered, or both. Default: Total."
+    )
+
+
+class CallerLimits(Spec):
+    """What one caller may send to the pool."""
+
+    example: ClassVar[str] = "{requests: [{name: minute, max: 60, per: 1m}]}"
+
+    requests: Annotated[tuple[CallerRequestLimit, ...], AnyList(), AtMost(16)] | None = Field(
+        default=None, description="Limits on the caller's requests to this pool; all of them hold. Default: none."
+    )
+    tokens: Annotated[tuple[CallerTokenLimit, ...], AnyList(), AtMost(16)] | None = Field(
+        default=None, description="Limits on the tokens of these; all of them hold. Default: none."
     )

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from modelpool_config.models import OutcomeName, StrategyName
-from modelpool_operator.api.limits import AttemptLimits, Limits
+from modelpool_operator.api.limits import AttemptLimits, CallerLimits, Limits
 from modelpool_operator.api.meta import Resource
 from modelpool_operator.api.types import (
     AnyList,
@@ -126,9 +126,10 @@ class ConsistentHash(Spec):
 
     example: ClassVar[str] = "{by: Header, header: x-session}"
 
-    by: Literal["Header", "Prompt"] = Field(
-        description="Header: the value of a header. Prompt: the beginning of the prompt, up to the user's first "
-        "message and 1024 characters. A request without any is sent by weight."
+    by: Literal["Header", "Caller", "Prompt"] = Field(
+        description="Header: the value of a header. Caller: the caller's name, in a pool with callers. Prompt: "
+        "the beginning of the prompt, up to the user's first message and 1024 characters. A request without any is "
+        "sent by weight."
     )
     header: HeaderName | None = Field(
         default=None, description="The header's name, for by Header. Default: none; required for Header."
@@ -279,6 +280,17 @@ class CallerKeys(Spec):
     )
 
 
+class Caller(Spec):
+    """One caller, by the name of its entry in the Secret."""
+
+    example: ClassVar[str] = "{name: search, limits: {requests: [{name: minute, max: 60, per: 1m}]}}"
+
+    name: Annotated[str, Text(most=253)] = Field(description="The name of the caller: an entry of the Secret.")
+    limits: CallerLimits | None = Field(
+        default=None, description="What this caller may send, taken before the pool's own limits. Default: no limit."
+    )
+
+
 class Callers(Spec):
     """Who may use the pool."""
 
@@ -286,6 +298,11 @@ class Callers(Spec):
 
     keys: CallerKeys = Field(
         description="The keys that clients show as Authorization: Bearer KEY, as the OpenAI SDKs do with api_key."
+    )
+    entries: Annotated[tuple[Caller, ...], AnyList(), AtMost(256)] | None = Field(
+        default=None,
+        description="Callers with limits of their own; one that is not here may use the pool as far as its own limits "
+        "go. Default: none.",
     )
 
 

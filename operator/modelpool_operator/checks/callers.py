@@ -8,17 +8,18 @@ value.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from modelpool_config import callerkeys
 from modelpool_operator.api.modelpool import ModelPool
-from modelpool_operator.api.types import plain
+from modelpool_operator.api.types import plain, shown
 from modelpool_operator.checks.finding import Finding
-from modelpool_operator.problems import Path
+from modelpool_operator.problems import Path, nearest
 from modelpool_operator.resources import Name
 
-PATH: Path = ("spec", "callers", "keys", "secretRef")
+PATH: Path = ("spec", "callers")
+_REF: Path = (*PATH, "keys", "secretRef")
 _NAME = re.compile(r"[-._a-zA-Z0-9]{1,253}\Z")
 _VISIBLE = re.compile(r"[\x21-\x7e]*\Z")
 
@@ -30,6 +31,8 @@ class CallerKeys:
     file: str
     content: str | None = field(repr=False)
     findings: tuple[Finding, ...]
+    names: frozenset[str] | None
+    """The entries that are there, good or bad; None where nobody knows."""
 
     @property
     def keyless(self) -> bool:
@@ -66,18 +69,32 @@ def gather(
     if data is None or why:
         content = copied.get(file)
         kept = "the last copied keys stay in force" if content is not None else "nobody may use the pool"
-        return CallerKeys(file, content, (_absent(namespace, secret, why, kept),))
+        names = None if content is None else frozenset(callerkeys.decode(content))
+        return CallerKeys(file, content, (_absent(namespace, secret, why, kept),), names)
     digests, findings = _judge(namespace, secret, data)
-    return CallerKeys(file, callerkeys.encode(digests), tuple(findings))
+    return CallerKeys(file, callerkeys.encode(digests), tuple(findings), frozenset(data))
+
+
+def nameless(pool: ModelPool, keys: CallerKeys) -> Iterator[Finding]:
+    """Callers with limits and without a key: nobody comes under that name."""
+    if pool.spec.callers is None:
+        return
+    secret = pool.spec.callers.keys.secret_ref.name
+    for index, entry in enumerate(pool.spec.callers.entries or ()):
+        if keys.names is not None and entry.name not in keys.names:
+            near = nearest(entry.name, keys.names)
+            hint = f"; did you mean {plain(near)}?" if near else ""
+            text = f'is {shown(entry.name)}, which has no key in the Secret "{secret}"{hint}'
+            yield Finding((*PATH, "entries", index, "name"), text, "SecretNotFound", "ResolvedRefs")
 
 
 def _absent(namespace: str, secret: str, why: str | None, kept: str) -> Finding:
     if why:
         text = f'names the Secret "{secret}", which could not be read yet: {why}; {kept}'
-        return Finding(PATH, text, "CredentialPending", "ResolvedRefs")
+        return Finding(_REF, text, "CredentialPending", "ResolvedRefs")
     make = f"kubectl create secret generic {secret} -n {namespace} --from-literal=CALLER=YOUR_KEY"
     text = f'names the Secret "{secret}", which is not in namespace {namespace}; {kept}; {make}'
-    return Finding(PATH, text, "SecretNotFound", "ResolvedRefs")
+    return Finding(_REF, text, "SecretNotFound", "ResolvedRefs")
 
 
 def _judge(namespace: str, secret: str, data: Mapping[str, bytes]) -> tuple[dict[str, bytes], list[Finding]]:
@@ -103,7 +120,7 @@ def _judge(namespace: str, secret: str, data: Mapping[str, bytes]) -> tuple[dict
 
 
 def _finding(text: str) -> Finding:
-    return Finding(PATH, text, "InvalidCredential", "ResolvedRefs")
+    return Finding(_REF, text, "InvalidCredential", "ResolvedRefs")
 
 
 def _key(raw: bytes) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from modelpool_operator.api.limits import AttemptLimits, Limits, RequestLimit
+from modelpool_operator.api.limits import AttemptLimits, CallerLimits, CallerRequestLimit, Limits, RequestLimit
 from modelpool_operator.checks import headers
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Path
@@ -13,6 +13,15 @@ def judge(path: Path, limits: Limits | AttemptLimits | None) -> Iterator[Finding
     if limits is not None:
         yield from _entries((*path, "requests"), limits.requests or ())
         yield from _entries((*path, "tokens"), limits.tokens or ())
+
+
+def lists(
+    path: Path, limits: Limits | AttemptLimits | CallerLimits | None
+) -> Iterator[tuple[Path, Sequence[RequestLimit | CallerRequestLimit]]]:
+    """The lists of one object's limits, each with its place."""
+    if limits is not None:
+        yield (*path, "requests"), limits.requests or ()
+        yield (*path, "tokens"), limits.tokens or ()
 
 
 def _entries(path: Path, limits: Sequence[RequestLimit]) -> Iterator[Finding]:

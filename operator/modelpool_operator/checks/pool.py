@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 
 from modelpool_operator import durations
+from modelpool_operator.api.limits import AttemptLimits, Limits, RequestLimit
 from modelpool_operator.api.modelpool import ModelPool, ModelPoolSpec
 from modelpool_operator.api.types import shown
 from modelpool_operator.checks import headers, limits, parameters
 from modelpool_operator.checks.finding import Finding, repeated
-from modelpool_operator.problems import Problem
+from modelpool_operator.problems import Path, Problem
 
 Check = Callable[[ModelPoolSpec], Iterator[Finding]]
 
@@ -106,11 +107,35 @@ def hash_does_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
         yield Finding((*path, "header"), "does nothing where by is not Header")
 
 
+def callers_do_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """Names that stand twice; what is divided by callers in a pool that knows none."""
+    path: Path = ("spec", "callers", "entries")
+    entries = (spec.callers.entries if spec.callers else None) or ()
+    yield from repeated(path, (entry.name for entry in entries), "name")
+    for index, entry in enumerate(entries):
+        for kind, own in limits.lists((*path, index, "limits"), entry.limits):
+            yield from repeated(kind, (limit.name for limit in own), "name")
+    if spec.callers is not None:
+        return
+    why = "must not be Caller in a pool without callers: nobody has a name there"
+    hashed = spec.strategy.consistent_hash if spec.strategy else None
+    if hashed is not None and hashed.by == "Caller":
+        yield Finding(("spec", "strategy", "consistentHash", "by"), why)
+    each: list[tuple[Path, Limits | AttemptLimits | None]] = [(("spec", "limits"), spec.limits)]
+    each += [(("spec", "targets", index, "limits"), target.limits) for index, target in enumerate(spec.targets)]
+    for place, limited in each:
+        for kind, own in limits.lists(place, limited):
+            for index, limit in enumerate(own):
+                if isinstance(limit, RequestLimit) and limit.by == "Caller":
+                    yield Finding((*kind, index, "by"), why)
+
+
 CHECKS: tuple[Check, ...] = (
     every_weight_is_zero,
     star_inside_a_name,
     name_stands_twice,
     limit_does_not_fit,
+    callers_do_not_fit,
     backoff_above_its_cap,
     retries_beyond_the_attempts,
     parameter_out_of_place,

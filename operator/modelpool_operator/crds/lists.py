@@ -31,6 +31,9 @@ MODEL_POOL: dict[str, dict[str, Any]] = {
     "spec.limits.tokens": BY_NAME,
     "spec.targets[].limits.requests": BY_NAME,
     "spec.targets[].limits.tokens": BY_NAME,
+    "spec.callers.entries": BY_NAME,
+    "spec.callers.entries[].limits.requests": BY_NAME,
+    "spec.callers.entries[].limits.tokens": BY_NAME,
     "status.conditions": BY_TYPE,
     "status.targets": BY_NAME,
 }

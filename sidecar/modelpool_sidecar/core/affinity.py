@@ -39,10 +39,12 @@ def lot(key: int, target: Target) -> float:
     return hashing.mixed(hashing.inverted(key), target.seed) / hashing.BITS
 
 
-def of(strategy: Strategy, request: Request) -> int | None:
+def of(strategy: Strategy, request: Request, caller: str | None = None) -> int | None:
     """The key of a request; None where it has none: no such header, no text, a form."""
     if strategy.by == "Header":
         said = next((value for name, value in request.headers if name == strategy.header), None)
+    elif strategy.by == "Caller":
+        said = caller
     else:
         said = prompt(request.body) if request.form is None else ""
     return hashing.number(said) if said else None

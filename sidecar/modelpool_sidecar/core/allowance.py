@@ -1,8 +1,8 @@
 """What a limit allows, to whom, and how it is told apart from every other limit (B8).
 
-A limit stands at a level (`pool`, `target`, `provider`) and belongs to whoever stands there. `by` divides it: each
-value of what it names has a bucket of its own, found by `who`. To divide by something new, teach `Asker` what is known
-of a request and `who` to make a short string of it.
+A limit stands at a level (`caller`, `pool`, `target`, `provider`) and belongs to whoever stands there. `by` divides it:
+each value of what it names has a bucket of its own, found by `who`. To divide by something new, teach `Asker` what is
+known of a request and `who` to make a short string of it.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ from typing import Any, Literal
 from modelpool_config import models as contract
 
 LimitKey = tuple[str, str, str]
-"""Identity of a limit: its level, whose it is (`chat`, `chat/mini`, `openai`), its name."""
+"""Identity of a limit: its level, whose it is (`chat/search`, `chat`, `chat/mini`, `openai`), its name."""
 
-By = Literal["Pool", "Header", "Namespace"]
+By = Literal["Pool", "Caller", "Header", "Namespace"]
 
 LONGEST = 64
 """Characters; a longer value of a header is known by its digest, so that nobody fills the memory with names."""
@@ -83,8 +83,13 @@ class RequestLimit:
 
     @property
     def level(self) -> str:
-        """Where it stands: `pool`, `target` or `provider`."""
+        """Where it stands: `caller`, `pool`, `target` or `provider`."""
         return self.key[0]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the bucket is one caller's alone."""
+        return self.by == "Caller" or self.level == "caller"
 
     @property
     def unit(self) -> Literal["requests", "tokens"]:
@@ -167,6 +172,8 @@ def who(limit: RequestLimit, asker: Asker) -> str:
         case "Header":
             said = next((value for name, value in asker.headers if name == limit.header), "")
             return said if len(said) <= LONGEST else _digest(said)
+        case "Caller":
+            return asker.caller or ""
         case "Namespace":
             return asker.namespace
         case _:

@@ -1,9 +1,9 @@
 """Which limits stand in a request's way, and what one that passes takes of them: all of them or none (B8, B9).
 
-The levels are taken in two steps. At admission `State.admit` takes the pool's (a caller's belong before them in the
-same `find`). For each attempt the walk (`dispatch`) asks for `Target.limits`, the target's own and then its provider's:
-a closed one is passed over like any other target that is not available, and what an attempt took is given back where
-it reached no provider. What was taken further up is given back by the permit when the whole request reached nobody.
+The levels are taken in two steps. At admission `State.admit` takes the caller's and then the pool's, in one `find`. For
+each attempt the walk (`dispatch`) asks for `Target.limits`, the target's own and then its provider's: a closed one is
+passed over like any other target that is not available, and what an attempt took is given back where it reached no
+provider. What was taken further up is given back by the permit when the whole request reached nobody.
 
 A new kind of limit plugs in where these two look and take: it adds to `Found.refusal` what it would refuse, to
 `Found.take` what it takes, and to `Grip.give_back` how that is undone; `Grip.settle` is told what was really used.
@@ -115,7 +115,9 @@ class Found:
         told = self._tell(limit, bucket)
         never = wait == math.inf
         most = limit.burst if never else told.max
-        return Limited(limit.name, wait, most, limit.unit, (told,), limit.level, limit.header, amount, never)
+        return Limited(
+            limit.name, wait, most, limit.unit, (told,), limit.level, limit.header, amount, never, limit.is_own
+        )
 
     def _tell(self, limit: RequestLimit, bucket: Gcra) -> Told:
         return Told(self._levels.share(limit), bucket.remaining(self._now), bucket.reset(self._now), limit.unit)

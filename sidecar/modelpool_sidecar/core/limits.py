@@ -141,6 +141,8 @@ class Limited:
     header: str = ""
     asked: int = 1
     never: bool = False
+    own: bool = False
+    """It was reached by the caller alone."""
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:

@@ -131,7 +131,7 @@ class Strategy:
     """How a target of a tier is chosen (B1). `by`, `header` (lower case): what ConsistentHash makes its key of."""
 
     type: Literal["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "ConsistentHash"]
-    by: Literal["Header", "Prompt"] | None
+    by: Literal["Header", "Caller", "Prompt"] | None
     header: str
 
 
@@ -183,6 +183,13 @@ class Pool:
     """Whether some target declares what it can do, so that a request has to be looked at (B6)."""
     callers: contract.Callers | None = None
     """Who may use it; None = everybody."""
+    caller_limits: Mapping[str, tuple[RequestLimit, ...]] = field(default_factory=dict)
+    """By caller, of those that have some."""
+
+    def admission_limits(self, caller: str | None) -> tuple[RequestLimit, ...]:
+        """What stands in the way of a request before any target: the caller's own limits, then the pool's (B8)."""
+        own = self.caller_limits.get(caller, ()) if caller is not None and self.caller_limits else ()
+        return (*own, *self.request_limits) if own else self.request_limits
 
     @property
     def short_digest(self) -> str:
@@ -378,6 +385,7 @@ def _pool(
         for target in raw.targets
     }
     limits = allowance.compiled("pool", raw.name, raw.limits)
+    callers = _caller_limits(raw)
     priorities = sorted({target.priority for target in targets.values()})
     fallback, same = raw.fallback, raw.fallback.same_target
     return Pool(
@@ -408,7 +416,8 @@ def _pool(
         request_limits=limits,
         counts_tokens=any(
             limit.unit == "tokens"
-            for limit in (*limits, *(limit for target in targets.values() for limit in target.limits))
+            for own in (limits, *callers.values(), *(target.limits for target in targets.values()))
+            for limit in own
         ),
         concurrency=raw.limits.concurrency.max if raw.limits.concurrency else None,
         total=_seconds(raw.total),
@@ -417,7 +426,19 @@ def _pool(
         rewrite_model=raw.response_model == "Requested",
         digest=digest,
         callers=raw.callers,
+        caller_limits=callers,
         selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),
+    )
+
+
+def _caller_limits(pool: contract.Pool) -> Mapping[str, tuple[RequestLimit, ...]]:
+    entries = pool.callers.entries if pool.callers else ()
+    return MappingProxyType(
+        {
+            entry.name: allowance.compiled("caller", f"{pool.name}/{entry.name}", entry.limits)
+            for entry in entries
+            if entry.limits.requests or entry.limits.tokens
+        }
     )
 
 

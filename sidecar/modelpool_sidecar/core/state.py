@@ -50,13 +50,13 @@ class State:
 
     def admit(self, pool: Pool, now: float, asker: Asker = NOBODY) -> Permit | Limited:
         """One request: all limits of the pool in one step, or none of them (B9)."""
-        found = self.levels.find(pool.request_limits, asker, now)
+        found = self.levels.find(pool.admission_limits(asker.caller), asker, now)
         refused = self._refusal(pool, found)
         return Permit(self._running(pool), found.take()) if refused is None else refused
 
     def would_allow(self, pool: Pool, now: float, asker: Asker = NOBODY) -> bool:
         """Whether `admit` would; looking never consumes (B3)."""
-        return self._refusal(pool, self.levels.find(pool.request_limits, asker, now)) is None
+        return self._refusal(pool, self.levels.find(pool.admission_limits(asker.caller), asker, now)) is None
 
     def in_flight(self, pool: Pool) -> int:
         """How many requests of the pool run at the moment."""
@@ -118,6 +118,7 @@ class State:
         pools = [pool for pool in snapshot.pools.values() if isinstance(pool, Pool)]
         targets = {target.key: target for pool in pools for target in pool.targets.values()}
         limits = {limit.key for pool in pools for limit in pool.request_limits}
+        limits |= {limit.key for pool in pools for own in pool.caller_limits.values() for limit in own}
         limits |= {limit.key for target in targets.values() for limit in target.limits}
         shut = {pool.name for pool in snapshot.pools.values() if isinstance(pool, ClosedPool)}
         forgotten: list[tuple[str, ...]] = []
@@ -168,6 +169,11 @@ class State:
             "concurrency": self._concurrency(pool),
             "retriesLeft": budget.remaining(now),
             "limits": [self.levels.describe(limit, now) for limit in pool.request_limits],
+            "callerLimits": [
+                {"caller": name, **self.levels.describe(limit, now)}
+                for name, own in pool.caller_limits.items()
+                for limit in own
+            ],
             "targets": [
                 {**self._describe_target(target, now), **self.learned.describe(pool, target)}
                 for target in pool.targets.values()

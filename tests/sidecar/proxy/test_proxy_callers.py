@@ -8,14 +8,14 @@ from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.snapshot import compile_config
 from virtual import Bench, HeldDownstream, MemoryCredentials
 
-KEY, OWN = "caller-canary-0123456789", "provider-key"
+KEY, OTHER, OWN = "caller-canary-0123456789", "caller-canary-9876543210", "provider-key"
 
 
-def bench(**changes: object) -> Bench:
-    pool = a_pool(callers={"keys": "team", "source": "Secret team-keys"}, **changes)
+def bench(entries: tuple[object, ...] = (), **changes: object) -> Bench:
+    pool = a_pool(callers={"keys": "team", "source": "Secret team-keys", "entries": entries}, **changes)
     provider = a_provider("primary", auth=an_api_key())
     held = Register()
-    held.replace({"team": callerkeys.encode({"alice": callerkeys.digest(KEY)})}, 0.0)
+    held.replace({"team": callerkeys.encode({"alice": callerkeys.digest(KEY), "bob": callerkeys.digest(OTHER)})}, 0.0)
     snapshot = compile_config(a_config([pool, a_pool("open", [a_target("backup")])], [a_provider("backup"), provider]))
     return Bench(snapshot, MemoryCredentials(**{"openai.api-key": OWN}), callers=held)
 
@@ -81,3 +81,82 @@ def test_a_refusal_of_the_pool_names_the_caller_in_the_record() -> None:
     unknown = bench()
     unknown.ask(headers={"authorization": f"Bearer {KEY}", "x-modelpool-target": "nowhere"})
     assert [(record.caller, record.status) for record in unknown.records] == [("alice", 400)]
+
+
+def limit(name: str, most: int, **more: object) -> dict[str, object]:
+    return {"name": name, "max": most, "per": 60_000, "burst": most, "scope": "Sidecar", **more}
+
+
+def limits(*each: dict[str, object]) -> dict[str, object]:
+    return {"requests": each, "concurrency": None}
+
+
+def test_a_caller_has_limits_of_its_own_before_the_pools() -> None:
+    """B8, B9: what the pool refuses is not taken from the caller."""
+    held = bench(({"name": "alice", "limits": limits(limit("own", 2))},), limits=limits(limit("all", 3)))
+    asks(held)
+    asks(held)
+    refused = asks(held)
+    assert refused.status == 429
+    assert refused.json["error"]["message"].startswith(
+        "pool chat: the limit 'own' of 2 requests is reached for caller alice; try again in"
+    )
+    assert refused.headers["x-ratelimit-limit-requests"] == "2"
+    assert [asks(held, OTHER).status for _ in range(2)] == [None, 429], "bob has no limit but the pool's"
+    told = held.state.describe(held.proxy.snapshot, held.clock.now())["pools"][0]["callerLimits"]  # type: ignore[index, arg-type]  # plain values
+    assert [(each["caller"], each["level"], each["name"], each["remaining"]) for each in told] == [
+        ("alice", "caller", "own", 0)
+    ]
+
+
+def test_a_refusal_of_the_pool_leaves_the_callers_share() -> None:
+    held = bench(({"name": "alice", "limits": limits(limit("own", 2))},), limits=limits(limit("all", 1)))
+    asks(held, OTHER)
+    assert asks(held).status == 429
+    told = held.state.describe(held.proxy.snapshot, held.clock.now())["pools"][0]["callerLimits"]  # type: ignore[index, arg-type]  # plain values
+    assert [each["remaining"] for each in told] == [2]
+
+
+def test_a_limit_by_caller_gives_each_the_same_of_its_own() -> None:
+    held = bench(limits=limits(limit("each", 1, by="Caller")))
+    asks(held)
+    refused = asks(held)
+    assert "reached for caller alice" in refused.json["error"]["message"]
+    asks(held, OTHER)
+    assert [attempt.provider for attempt in held.upstream.attempts] == ["primary", "primary"]
+
+
+def test_a_callers_bucket_survives_a_reload_and_goes_with_its_limit() -> None:
+    """B48."""
+    held = bench(({"name": "alice", "limits": limits(limit("own", 1))},))
+    asks(held)
+    assert held.proxy.snapshot is not None
+    held.state.retain(held.proxy.snapshot)
+    assert asks(held).status == 429
+    forgotten = held.state.retain(bench().proxy.snapshot)  # type: ignore[arg-type]  # a bench has a snapshot
+    assert ("caller", "chat/alice", "own") in forgotten
+
+
+def test_a_caller_stays_at_its_target() -> None:
+    """B1, ConsistentHash by Caller."""
+    targets = [a_target(f"t{number}", provider="primary") for number in range(8)]
+    held = bench(targets=targets, strategy="ConsistentHash", consistent_hash={"by": "Caller", "header": None})
+    seen: dict[str, set[str]] = {KEY: set(), OTHER: set()}
+    for _ in range(3):
+        for key, places in seen.items():
+            answer = asks(held, key)
+            held.upstream.last.answer()
+            places.add(answer.headers["x-modelpool-target"])
+    assert [len(places) for places in seen.values()] == [1, 1]
+
+
+def test_tokens_of_a_caller_are_counted_in_the_end() -> None:
+    """B10: an answer of 8 tokens leaves nothing of 8 to the caller, and everything to the others."""
+    tokens = {"requests": (), "tokens": (limit("tokens", 8, count="Total"),), "concurrency": None}
+    held = bench(({"name": "alice", "limits": tokens},))
+    asks(held)
+    held.upstream.last.answer()
+    refused = asks(held)
+    assert refused.status == 429
+    assert "the limit 'tokens' of 8 tokens is reached for caller alice" in refused.json["error"]["message"]
+    assert asks(held, OTHER).status is None
