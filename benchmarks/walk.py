@@ -26,6 +26,7 @@ STRATEGIES: tuple[contract.StrategyName, ...] = (
     "RoundRobin",
     "LeastRequests",
     "LowestLatency",
+    "LowestCost",
     "ConsistentHash",
 )
 ROUNDS = 5
@@ -89,7 +90,7 @@ def snapshot(strategy: contract.StrategyName, weights: Sequence[int] = WEIGHTS) 
 
 def walk(known: Snapshot, state: State, request: Request, rng: random.Random, now: float) -> None:
     """One request that is answered at once."""
-    pool = routing.route(known, request.model or "")
+    pool = routing.find(known, request.model or "")
     assert isinstance(pool, Pool)
     tiers = matching.tiers(pool, request.headers)
     assert isinstance(tiers, tuple)

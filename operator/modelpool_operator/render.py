@@ -133,6 +133,7 @@ def _requires(spec: ModelPoolSpec, strategy: contract.StrategyName, targets: tup
     needs = {
         "callers": spec.callers,
         "limits": _limits_need_a_newer_sidecar(spec, targets),
+        "lowest-cost": strategy == "LowestCost",
         "match": any(target.match for target in targets),
         "parameters": spec.parameters or any(target.parameters for target in targets),
         "strategies": strategy != defaults.STRATEGY,

@@ -18,7 +18,7 @@ SCHEMA_MINOR = 5
 SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 # What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
-FEATURES: frozenset[str] = frozenset({"callers", "limits", "match", "parameters", "strategies"})
+FEATURES: frozenset[str] = frozenset({"callers", "limits", "lowest-cost", "match", "parameters", "strategies"})
 
 OutcomeName = Literal[
     "Unreachable",
@@ -274,8 +274,8 @@ class Fallback(Frozen):
     retry_budget: RetryBudget
 
 
-StrategyName = Literal["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "ConsistentHash"]
-"""All but Weighted require `strategies` (B1)."""
+StrategyName = Literal["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "LowestCost", "ConsistentHash"]
+"""All but Weighted require `strategies`, and LowestCost `lowest-cost` too (B1)."""
 
 
 class ConsistentHash(Frozen):

@@ -95,6 +95,7 @@ class Exchange:
             tiers=tiers,
             stream=request.stream,
             key=affinity.of(pool.strategy, request, asker.caller) if pool.strategy.by is not None else None,
+            model=request.model or "",
             asker=asker,
         )
         self._trace: RequestTrace = self._account.trace(services.telemetry)

@@ -278,6 +278,14 @@ def test_what_an_older_sidecar_must_not_ignore_is_required() -> None:
     assert set(chosen.requires) <= contract.FEATURES
 
 
+def test_a_pool_that_goes_by_prices_is_closed_by_a_sidecar_that_knows_other_strategies_only() -> None:
+    """B52: it would not know the word, and must not guess."""
+    result = _run(provider(auth=keyed()), secret(api_key="k"), pool(strategy={"type": "LowestCost"}))
+    (cheap,) = _config(result).pools
+    assert (cheap.strategy, cheap.requires) == ("LowestCost", ("lowest-cost", "strategies"))
+    assert set(cheap.requires) <= contract.FEATURES
+
+
 def test_limits_that_an_older_sidecar_does_not_know_are_required_where_they_stand() -> None:
     minute = {"name": "minute", "max": 9, "per": "1m"}
     limited = provider("limited", limits={"requests": [minute]})

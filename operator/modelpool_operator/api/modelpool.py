@@ -146,7 +146,9 @@ class Strategy(Spec):
         description="Weighted: at random, in proportion to the weights. RoundRobin: in turn, in proportion to the "
         "weights, evenly spread. LeastRequests: of two drawn by weight the one with fewer requests in flight, streams "
         "counted to their end. LowestLatency: the shortest expected wait for the first token, or for the whole answer "
-        "where it is no stream. ConsistentHash: equal keys to the same target, for warm caches. Default: Weighted.",
+        "where it is no stream. LowestCost: the lowest declared price, three tokens of input for one of output; what "
+        "has no price is the dearest, and equals are drawn by weight. ConsistentHash: equal keys to the same target, "
+        "for warm caches. Default: Weighted.",
     )
     consistent_hash: ConsistentHash | None = Field(
         default=None,

@@ -11,6 +11,8 @@ from modelpool_sidecar.core.record import Usage
 
 _EXACT = Context(prec=60)
 """More digits than a price times a count of tokens can have."""
+INPUT_PER_OUTPUT = 3
+"""Tokens of input for one of output: what a request is expected to need, for want of a better guess."""
 _MOST_TOKENS = 10**12
 """What a provider counts beyond this is nonsense, and nothing to charge for."""
 
@@ -37,6 +39,17 @@ def of(usage: Usage, prices: Prices) -> Decimal | None:
             return None
         cost = _EXACT.add(cost, _EXACT.multiply(prices.output, usage.output_tokens))
     return _EXACT.scaleb(cost, -6)
+
+
+def expected(prices: Prices | None, *, answers: bool = True) -> Decimal | None:
+    """What tokens cost before they are counted, in US dollars for three million of input and one of output.
+
+    None where that cannot be told: no prices, or none of output where the operation `answers` in tokens (B14).
+    """
+    if prices is None or (answers and prices.output is None):
+        return None
+    cost = _EXACT.multiply(prices.input, INPUT_PER_OUTPUT)
+    return _EXACT.add(cost, prices.output) if answers and prices.output is not None else cost
 
 
 def plain(cost: Decimal) -> str:

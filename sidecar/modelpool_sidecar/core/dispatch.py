@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from modelpool_sidecar.core import repeating, verdict
 from modelpool_sidecar.core.allowance import NOBODY, NONE, Asker, Tokens
+from modelpool_sidecar.core.catalogue import EMBEDDINGS
 from modelpool_sidecar.core.health import Ticket
 from modelpool_sidecar.core.latency import Wait
 from modelpool_sidecar.core.levels import NOTHING, Grip
@@ -91,7 +92,7 @@ class Dispatch:
 
     `missing(target)`: the keys that it needs and that are not mounted (B50). `repeated`: the client says that this is
     already its own retry, so no target is asked twice (B18). `tiers`: the targets that
-    take this request, where that is not all of them (B6, B20). `stream`, `key`: what strategies look at.
+    take this request, where that is not all of them (B6, B20). `stream`, `key`, `model`: what strategies look at.
     `asker`: what limits are divided by. `used`: tokens of all attempts that are over, where a limit counts them.
     `told`, `observed`: of the limits of targets and providers, what the last one tells, and which of those that only
     observe would have refused.
@@ -107,6 +108,7 @@ class Dispatch:
     tiers: tuple[tuple[Target, ...], ...] | None = None
     stream: bool = False
     key: int | None = None
+    model: str = ""
     asker: Asker = NOBODY
     attempts: int = 0
     told: tuple[Told, ...] = ()
@@ -257,7 +259,9 @@ class Dispatch:
     def _choose(self, free: Sequence[Target], now: float) -> Target | None:
         if self.pool.strategy.type == "Weighted":
             return choose(free, lambda target: self.state.share(target, now), self.rng)
-        asking = Asking(self.pool, self.state, self.rng, self.stream, self.key)
+        asking = Asking(
+            self.pool, self.state, self.rng, self.stream, self.key, self.model, self.operation != EMBEDDINGS.name
+        )
         chosen, self._turn = asking.choose(free, now)
         return chosen
 

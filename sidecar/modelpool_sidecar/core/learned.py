@@ -6,6 +6,7 @@ identity, for all pools together, as its health does. Only pools whose strategy 
 
 from typing import Any
 
+from modelpool_sidecar.core import cost
 from modelpool_sidecar.core.latency import Wait
 from modelpool_sidecar.core.rotation import Rotation
 from modelpool_sidecar.core.snapshot import Pool, Snapshot, Target, TargetKey
@@ -59,6 +60,9 @@ class Learned:
             case "RoundRobin":
                 rotation = self._rotations.get((pool.name, target.priority))
                 return {"currentWeight": round(rotation.current.get(target.name, 0.0), 3) if rotation else 0.0}
+            case "LowestCost":
+                price = cost.expected(target.provider.prices.get(target.model or ""))
+                return {"price": None if price is None else cost.plain(price)}
             case _:
                 return {}
 

@@ -130,7 +130,7 @@ class Target:
 class Strategy:
     """How a target of a tier is chosen (B1). `by`, `header` (lower case): what ConsistentHash makes its key of."""
 
-    type: Literal["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "ConsistentHash"]
+    type: contract.StrategyName
     by: Literal["Header", "Caller", "Prompt"] | None
     header: str
 

@@ -1,15 +1,17 @@
 """Which target of a tier is next, by the pool's strategy (B1). Weighted is `selection.choose` itself.
 
 Theory. RoundRobin takes turns. LeastRequests draws two by weight and takes the one with less in flight for its weight.
-LowestLatency takes the one with the shortest expected wait, which grows with what is in flight there. ConsistentHash
+LowestLatency takes the one with the shortest expected wait, which grows with what is in flight there. LowestCost takes
+the one with the lowest declared price; what has no price is the dearest, for unpriced is not free (B14). ConsistentHash
 takes the owner of the request's key. Weight 0 and ramp mean the same everywhere: a drained target stands only where no
 other does, and one that takes a tenth of its share stands for a tenth of the requests, or of the keys.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
-from modelpool_sidecar.core import affinity
+from modelpool_sidecar.core import affinity, cost
 from modelpool_sidecar.core.latency import average
 from modelpool_sidecar.core.rotation import Rotation
 from modelpool_sidecar.core.selection import Pulls, draw, present, pulls
@@ -32,13 +34,18 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A request, as far as a strategy looks at it. `key`: what it hashes to, None where it has no key."""
+    """A request, as far as a strategy looks at it. `key`: what it hashes to, None where it has no key.
+
+    `model`: the name that targets without one of their own pass on. `answers`: whether tokens come back.
+    """
 
     pool: Pool
     state: State
     rng: Callable[[], float]
     stream: bool
     key: int | None
+    model: str = ""
+    answers: bool = True
 
     def choose(self, targets: Sequence[Target], now: float) -> tuple[Target | None, Turn | None]:
         """One of the targets, all of one tier; None where there is none. Looking changes nothing."""
@@ -56,6 +63,8 @@ class Asking:
             case "LowestLatency":
                 standing = self._standing(targets, share)
                 return lowest_latency(standing, self._waits(standing, now), self._in_flight, self.rng), None
+            case "LowestCost":
+                return lowest_cost(self._standing(targets, share), self._price, self.rng), None
             case "ConsistentHash" if (key := self.key) is not None:
                 standing = present(targets, share, lambda target: affinity.lot(key, target))
                 return affinity.own(standing, key, self._in_flight), None
@@ -74,6 +83,9 @@ class Asking:
     def _in_flight(self, target: Target) -> int:
         return self.state.health(target).in_flight
 
+    def _price(self, target: Target) -> Decimal | None:
+        return cost.expected(target.provider.prices.get(target.model or self.model), answers=self.answers)
+
     def _waits(self, candidates: Pulls, now: float) -> list[float]:
         """The wait that each lets one expect, in order; an unmeasured one counts as average."""
         learned = self.state.learned
@@ -91,6 +103,13 @@ def least_requests(candidates: Pulls, in_flight: Callable[[Target], int], rng: C
     weights = {target.name: pull for target, pull in candidates}
     busier = in_flight(first) / weights[first.name] > in_flight(second) / weights[second.name]
     return second if busier else first
+
+
+def lowest_cost(candidates: Pulls, price: Callable[[Target], Decimal | None], rng: Callable[[], float]) -> Target:
+    """The cheapest; equals are drawn by weight, and so are those without a price where no other is left."""
+    prices = [price(target) for target, _ in candidates]
+    best = min((each for each in prices if each is not None), default=None)
+    return draw([each for each, known in zip(candidates, prices, strict=True) if known == best], rng)
 
 
 def lowest_latency(

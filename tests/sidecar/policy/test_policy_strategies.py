@@ -26,7 +26,7 @@ from modelpool_sidecar.core.strategies import least_requests, lowest_latency
 from modelpool_sidecar.core.verdict import Failure
 
 NOW = 1_000.0
-STRATEGIES = ["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "ConsistentHash"]
+STRATEGIES = ["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "LowestCost", "ConsistentHash"]
 
 weights = st.lists(st.integers(1, 60), min_size=1, max_size=8)
 chances = st.randoms(use_true_random=False)
