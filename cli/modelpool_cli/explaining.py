@@ -274,7 +274,7 @@ def _limits(pool: Pool, take: Take) -> list[dict[str, Any]]:
         limits.append({"name": "concurrency", "max": told["concurrency"], "inFlight": told["inFlight"]})
     for target in told["targets"]:
         limits += [_named(target, limit) for limit in target["limits"]]
-    return list({limit["name"]: limit for limit in limits}.values())
+    return list({(limit["name"], limit.get("count")): limit for limit in limits}.values())
 
 
 def _of_caller(limit: Mapping[str, Any]) -> dict[str, Any]:

@@ -290,7 +290,9 @@ metadata: {name: gold}
 spec:
   callers:
     keys: {secretRef: {name: team-keys}}
-    entries: [{name: search, limits: {requests: [{name: minute, max: 60, per: 1m}]}}]
+    entries:
+    - name: search
+      limits: {requests: [{name: minute, max: 60, per: 1m}], tokens: [{name: minute, max: 9000, per: 1m}]}
   targets: [{name: small, providerRef: {name: small}, model: tiny}]
 """
 
@@ -301,7 +303,9 @@ def test_a_pool_with_callers_is_explained_to_one_of_them_without_their_key(
     (folder / "callers.yaml").write_text(CALLERS)
     code, seen = told("--model", "gold", "--caller", "search")
     assert (code, seen["request"]["caller"], seen["refusal"]) == (0, "search", None)
-    assert (seen["limits"][0]["name"], seen["limits"][0]["remaining"]) == ("caller search, minute", 59)
+    own = [limit for limit in seen["limits"] if limit["name"] == "caller search, minute"]
+    assert [(limit["max"], limit.get("count")) for limit in own] == [(60, None), (9000, "Total")]
+    assert own[0]["remaining"] == 59
     code, seen = told("--model", "gold")
     assert (code, seen["refusal"]["code"]) == (1, "invalid_api_key")
     assert seen["refusal"]["headers"] == {"www-authenticate": 'Bearer realm="modelpool"'}
