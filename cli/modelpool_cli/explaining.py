@@ -17,8 +17,8 @@ from modelpool_cli.manifests import NoManifestsError
 from modelpool_cli.rehearsal import Asked, Rehearsal, Sent, Take
 from modelpool_cli.secrets import Given, SecretError
 from modelpool_sidecar.core import operations, routing, verdict
+from modelpool_sidecar.core.catalogue import OPERATIONS, Operation
 from modelpool_sidecar.core.dispatch import Outlook
-from modelpool_sidecar.core.operations import OPERATIONS
 from modelpool_sidecar.core.snapshot import CannotCompileError, ClosedPool, Pool, Target, Timeouts
 
 _HOST = ("host", operations.DEFAULT_ADDRESS)
@@ -73,21 +73,30 @@ def explain(
 
 def request(wanted: Wanted) -> Asked:
     """The request that is meant. Raises RequestError."""
-    row = next((each for each in OPERATIONS if wanted.operation in (each.name, each.route)), None)
-    raw = wanted.operation.startswith("/")
+    row = next((each for each in OPERATIONS if wanted.operation in _spellings(each)), None)
+    named, _, path = wanted.operation.rpartition(" ")
+    raw = path.startswith("/")
     if row is None and not raw:
         names = ", ".join(dict.fromkeys(each.name for each in OPERATIONS))
         raise RequestError(f"--operation must be one of {names}, or a path like /v1/chat/completions")
-    method = row.method if row is not None else "POST"
-    path = row.route.replace("{id}", wanted.model or "ID") if row is not None else wanted.operation
+    method = row.method if row is not None else named or "POST"
+    if row is not None:
+        path = row.route.replace("{id}", (not row.state and wanted.model) or "ID").replace("{item}", "ITEM")
     kind = _JSON
-    if row is not None and row.body == "form":
+    if row is not None and row.body in ("form", "upload"):
         kind, body = _FORM, _form(wanted)
+    elif row is not None and row.state:
+        body = _read(wanted.file) if wanted.file is not None and row.body == "json" else b""
     else:
-        body = b"" if method == "GET" else _body(wanted, path)
+        body = _body(wanted, path) if method == "POST" else b""
     shown = [] if wanted.caller is None else [("authorization", f"Bearer {_LENT}")]
     headers = {name.lower(): value for name, value in (_HOST, *([kind] if body else []), *wanted.headers, *shown)}
     return Asked(method, path, tuple(headers.items()), body)
+
+
+def _spellings(row: Operation) -> tuple[str, ...]:
+    """How it may be asked for."""
+    return row.name, row.route, f"{row.method} {row.route}"
 
 
 def _form(wanted: Wanted) -> bytes:
@@ -154,7 +163,7 @@ def tell(outcome: Outcome, namespace: str, asked: Asked, caller: str | None = No
         },
         "refusal": None if record.attempts else _refusal(take),
         "answer": _answer(take) if not record.attempts and take.status < 400 else None,
-        "pool": None if pool is None else _pool(pool, found[1] if found else None),
+        "pool": None if pool is None else _pool(pool, found[1] if found and found[0] is pool else None),
         "problems": [str(each) for each in outcome.problems if each.namespace in ("", namespace)],
     }
     if isinstance(pool, Pool):

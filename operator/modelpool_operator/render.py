@@ -86,6 +86,7 @@ def pool(
         requires=_requires(spec, strategy, targets),
         models=models,
         strategy=strategy,
+        stateful=contract.Stateful(target=spec.stateful.target) if spec.stateful else None,
         consistent_hash=contract.ConsistentHash(by=hashed.by, header=hashed.header) if hashed else None,
         targets=tuple(
             contract.Target(

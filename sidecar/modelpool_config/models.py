@@ -301,6 +301,12 @@ class Callers(Frozen):
     entries: tuple[CallerEntry, ...] = ()
 
 
+class Stateful(Frozen):
+    """The target at which a pool's files, batches and ids live; it may be one that was left out."""
+
+    target: Name
+
+
 class Pool(Frozen):
     """The model names that clients use, the targets behind them and the rules between."""
 
@@ -323,6 +329,7 @@ class Pool(Frozen):
     """Set for the strategy ConsistentHash, and only there."""
     callers: Callers | None = None
     """None: everybody who reaches the sidecar."""
+    stateful: Stateful | None = None
 
 
 class ClosedPool(Frozen):

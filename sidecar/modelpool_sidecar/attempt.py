@@ -226,7 +226,8 @@ class AttemptRun:
 
     def _classify(self) -> Outcome:
         assert self.status is not None, "a failed answer has a head"
-        return classify(self.status, openai.read_error(bytes(self._held)), model_is_ours=self._order.model_is_ours)
+        said = openai.read_error(bytes(self._held))
+        return self._order.outcome(self.status, classify(self.status, said, model_is_ours=self._order.model_is_ours))
 
     def _fail_by_status(self, *, whole: bool) -> None:
         body = bytes(self._held)

@@ -8,11 +8,12 @@ a client that leaves at any point, a drain - `_settle` runs exactly once.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.attempt import AttemptRun
-from modelpool_sidecar.core import affinity, cost, needs, retryafter
+from modelpool_sidecar.core import affinity, cost, needs, retryafter, stateful
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.allowance import NONE, Asker, Tokens
 from modelpool_sidecar.core.callers import Register
@@ -97,6 +98,7 @@ class Exchange:
             key=affinity.of(pool.strategy, request, asker.caller) if pool.strategy.by is not None else None,
             model=request.model or "",
             asker=asker,
+            once=request.ties.creates,
         )
         self._trace: RequestTrace = self._account.trace(services.telemetry)
         self._try: Try | None = None
@@ -195,6 +197,7 @@ class Exchange:
             policy_is_fault=Outcome.CONTENT_POLICY in self._pool.fallback.outcomes,
             requested_model=request.model if self._pool.rewrite_model else None,
             deadline_is_clients=self._hurried,
+            outcome=partial(stateful.outcome, request),
             choices=parsing.choices(body) if self._counts_anew(step) else request.choices,
         )
         self._run = AttemptRun(
@@ -204,7 +207,7 @@ class Exchange:
 
     def _counts_anew(self, step: Try) -> bool:
         """Whether the target's parameters may have changed how many answers are asked for."""
-        return step.target.changes_choices and self._request.form is None
+        return step.target.changes_choices and self._request.form is None and not self._request.operation.state
 
     # -- attempt.Owner
 
@@ -392,7 +395,8 @@ class Exchange:
         if not refused:
             guessed = estimates.of_target(self._pool, step.target, size).input
             seen = 0 if usage.input_tokens is not None else run.tokens_seen
-            seen = self._relayed // needs.BYTES_PER_TOKEN if seen is None else seen
+            text = self._relayed if self._request.operation.answer == "model" else 0  # a picture's bytes are no tokens
+            seen = text // needs.BYTES_PER_TOKEN if seen is None else seen
             used = Tokens(
                 guessed if usage.input_tokens is None else usage.input_tokens,
                 seen if usage.output_tokens is None else usage.output_tokens,

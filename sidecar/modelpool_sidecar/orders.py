@@ -1,5 +1,6 @@
 """What an attempt is asked to do, what it reports, and to whom; and how a provider's answer is put into our words."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +18,7 @@ class Order:
 
     `policy_is_fault`: a finish by the content filter goes on to another target, because the pool asks for it.
     `deadline_is_clients`: the client itself lowered the deadline, so missing it blames nobody. `choices`: how many the
-    request asks for.
+    request asks for. `outcome`: what a status comes to for a request like this one.
     """
 
     request: UpstreamRequest
@@ -30,6 +31,7 @@ class Order:
     requested_model: str | None
     deadline_is_clients: bool = False
     choices: int = 1
+    outcome: Callable[[int, Outcome], Outcome] = lambda _status, found: found
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ one place here. Nothing in it knows a transport.
 from typing import Protocol
 
 from modelpool_sidecar.account import Account
-from modelpool_sidecar.core import access, callers, estimate, matching, needs, routing
+from modelpool_sidecar.core import access, callers, estimate, matching, needs, routing, stateful
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.allowance import Asker
@@ -76,7 +76,10 @@ class Proxy:
 
     def _route(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
         visitor = self._visitor(snapshot, request)
-        pool = access.find(snapshot, request.model, visitor)
+        if request.operation.state:
+            pool = stateful.place(snapshot, request, visitor)
+        else:
+            pool = access.find(snapshot, request.model, visitor)
         if isinstance(pool, Refusal):
             self._refuse(pool, downstream, request, None)
             return
@@ -84,18 +87,20 @@ class Proxy:
         if isinstance(pool, ClosedPool):
             self._refuse(routing.closed(pool), downstream, request, pool, caller)
             return
-        pinned = _pin(pool, request)
+        pinned = _pin(pool, request) or stateful.home(pool, request)
         if isinstance(pinned, Refusal):
             self._refuse(pinned, downstream, request, pool, caller)
             return
         tiers = matching.tiers(pool, request.headers, pinned)
         if not isinstance(tiers, Refusal):
             tiers = needs.fitting(pool, request, tiers)
+        if pool.stateful is not None and request.ties.kept and not isinstance(tiers, Refusal):
+            tiers = stateful.preferred(pool, request, tiers)
         if isinstance(tiers, Refusal):
             self._refuse(tiers, downstream, request, pool, caller)
             return
         asker = Asker(request.headers, snapshot.namespace, caller)
-        if pool.counts_tokens:
+        if pool.counts_tokens and not request.operation.state:  # what is only kept costs none
             size = estimate.size(request)
             tokens = self._services.state.estimates.of_pool(pool, size)
             asker = Asker(request.headers, snapshot.namespace, caller, size, tokens)

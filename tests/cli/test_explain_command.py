@@ -213,6 +213,21 @@ def test_an_operation_that_takes_a_form_gets_one(told: Any) -> None:
     assert (code, seen["refusal"]["code"]) == (1, "missing_model")
 
 
+def test_paths_without_a_model_are_explained_too(told: Any) -> None:
+    for spelled in ("file_list", "GET /v1/files"):
+        code, seen = told("--operation", spelled)
+        assert (code, seen["request"]["method"], seen["request"]["path"]) == (1, "GET", "/v1/files")
+        assert seen["refusal"]["code"] == "missing_pool"
+    code, seen = told("--operation", "batch_get", "--header", "x-modelpool-pool=chat")
+    assert (seen["request"]["path"], seen["refusal"]["code"]) == ("/v1/batches/ID", "no_stateful_target")
+    code, seen = told(
+        "--operation", "file_create", "--header", "x-modelpool-pool=chat", "--header", "x-modelpool-target=big"
+    )
+    assert (code, [each["target"] for each in seen["walk"]["attempts"]]) == (0, ["big", "big"])
+    _, seen = told("--operation", "GET /v1/files/a%20b")
+    assert seen["refusal"]["code"] == "unknown_path"
+
+
 def test_what_the_sidecar_answers_itself_is_no_refusal(told: Any) -> None:
     code, seen = told("--operation", "models")
     assert (code, seen["refusal"]) == (0, None)

@@ -64,7 +64,7 @@ FIELDS = {
         "fake.script": "requests for status error firstToken tokensPerSecond tokens fault",
     },
     "ModelPool": {
-        "": "models targets strategy fallback limits parameters timeouts lastResort pinning response callers",
+        "": "models targets strategy fallback limits parameters timeouts lastResort pinning stateful response callers",
         "callers": "keys entries",
         "callers.entries": "name limits",
         "callers.entries.limits": "requests tokens",
@@ -93,6 +93,7 @@ FIELDS = {
         "targets.limits.requests": "name max per burst by header scope mode",
         "limits.concurrency": "max",
         "timeouts": "total",
+        "stateful": "target",
         "response": "model",
     },
 }

@@ -162,6 +162,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         timeouts={"total": "30s"},
         lastResort="Refuse",
         pinning="Denied",
+        stateful={"target": "a"},
         response={"model": "Requested"},
     )
     result = _run(spoken, busy, secret("s", k="v"))
@@ -259,6 +260,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         },
         "total": 30000,
         "lastResort": "Refuse",
+        "stateful": {"target": "a"},
         "pinning": "Denied",
         "responseModel": "Requested",
         "parameters": (),

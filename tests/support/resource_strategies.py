@@ -68,7 +68,7 @@ _common = {
     ),
     "connections": _part(maxOpen=st.integers(1, 1000), idleTimeout=_time(1)),
     "operations": st.lists(
-        st.sampled_from(["Chat", "Completions", "Embeddings", "Responses", "Images", "Audio"]), min_size=1, unique=True
+        st.sampled_from(["Chat", "Completions", "Embeddings", "Responses", "Images", "Files"]), min_size=1, unique=True
     ),
     "models": st.lists(
         st.fixed_dictionaries(

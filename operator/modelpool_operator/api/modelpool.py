@@ -308,6 +308,14 @@ class Callers(Spec):
     )
 
 
+class Stateful(Spec):
+    """Where things are kept."""
+
+    example: ClassVar[str] = "{target: mini}"
+
+    target: ObjectName = Field(description="The target whose Provider keeps them.")
+
+
 class ModelPoolSpec(Spec):
     """What a user says about a pool."""
 
@@ -344,6 +352,11 @@ class ModelPoolSpec(Spec):
     pinning: Literal["Allowed", "Denied"] | None = Field(
         default=None,
         description="Whether clients may name a target in the header x-modelpool-target. Default: Allowed.",
+    )
+    stateful: Stateful | None = Field(
+        default=None,
+        description="Where the files, batches, kept responses and conversations of this pool are. Default: nowhere, "
+        "unless it has one target.",
     )
     response: Response | None = Field(
         default=None, description="What clients see in the answer. Default: the served model."

@@ -271,7 +271,9 @@ class Model(Spec):
     )
 
 
-Operation = Literal["Chat", "Completions", "Embeddings", "Responses", "Images", "Audio", "Moderations"]
+Operation = Literal[
+    "Chat", "Completions", "Embeddings", "Responses", "Images", "Audio", "Moderations", "Files", "Batches"
+]
 
 
 Word = Annotated[str, Text("a word (letters, digits, - _ .)", r"^[-._A-Za-z0-9]+\Z", most=63)]

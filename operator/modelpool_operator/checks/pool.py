@@ -130,6 +130,14 @@ def callers_do_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
                     yield Finding((*kind, index, "by"), why)
 
 
+def stateful_at_no_target(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """Files and ids live at one of the pool's own targets (B20a)."""
+    names = [target.name for target in spec.targets]
+    if spec.stateful is not None and spec.stateful.target not in names:
+        text = f"must name one of the targets ({', '.join(names)}), not {shown(spec.stateful.target)}"
+        yield Finding(("spec", "stateful", "target"), text)
+
+
 CHECKS: tuple[Check, ...] = (
     every_weight_is_zero,
     star_inside_a_name,
@@ -141,4 +149,5 @@ CHECKS: tuple[Check, ...] = (
     parameter_out_of_place,
     match_on_a_credential,
     hash_does_not_fit,
+    stateful_at_no_target,
 )

@@ -56,6 +56,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     **limit_rules.at("spec.limits"),
     **limit_rules.at("spec.targets[].limits"),
+    "spec": (
+        Rule(
+            "!has(self.stateful) || self.targets.exists(target, target.name == self.stateful.target)",
+            "must name one of the targets",
+            ".stateful.target",
+        ),
+    ),
     "spec.strategy": (
         Rule(
             "!has(self.type) || self.type != 'ConsistentHash' || has(self.consistentHash)",

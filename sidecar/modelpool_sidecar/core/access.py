@@ -45,7 +45,7 @@ def find(snapshot: Snapshot, model: str | None, visitor: Visitor) -> Pool | Clos
     found = routing.find(snapshot, model or "")
     if found is not None and visitor.may(found):
         return found
-    refusal = _stranger(snapshot, visitor, model)
+    refusal = stranger(snapshot, visitor, model)
     if refusal is not None:
         return refusal
     return routing.unnamed() if model is None else routing.unknown(snapshot, model, visitor.may)
@@ -54,10 +54,10 @@ def find(snapshot: Snapshot, model: str | None, visitor: Visitor) -> Pool | Clos
 def models(snapshot: Snapshot, visitor: Visitor) -> tuple[str, ...] | Refusal:
     """The names that this visitor may ask for; a refusal where nothing is open to one without a key."""
     names = routing.declared(snapshot, visitor.may)
-    return names or _stranger(snapshot, visitor, None) or ()
+    return names or stranger(snapshot, visitor, None) or ()
 
 
-def _stranger(snapshot: Snapshot, visitor: Visitor, model: str | None) -> Refusal | None:
+def stranger(snapshot: Snapshot, visitor: Visitor, model: str | None) -> Refusal | None:
     """The refusal of one who shows no key of this namespace; None where keys are not asked for, or theirs is known."""
     guarded = snapshot.caller_files
     if not guarded or visitor.is_known:

@@ -95,7 +95,7 @@ class Dispatch:
     take this request, where that is not all of them (B6, B20). `stream`, `key`, `model`: what strategies look at.
     `asker`: what limits are divided by. `used`: tokens of all attempts that are over, where a limit counts them.
     `told`, `observed`: of the limits of targets and providers, what the last one tells, and which of those that only
-    observe would have refused.
+    observe would have refused. `once`: what was sent is never sent again, because it may have made something (B15a).
     """
 
     pool: Pool
@@ -110,6 +110,7 @@ class Dispatch:
     key: int | None = None
     model: str = ""
     asker: Asker = NOBODY
+    once: bool = False
     attempts: int = 0
     told: tuple[Told, ...] = ()
     used: Tokens = NONE
@@ -151,7 +152,7 @@ class Dispatch:
         if failure.other_credential:  # no verdict on the target yet, and no attempt that counts
             self._other_keys += 1
             self._plan = _Plan(target, now)
-        elif not self._may_go_on(failure):
+        elif (self.once and not failure.unsent) or not self._may_go_on(failure):
             self._over = verdict.spent(self.pool, self.failures)
 
     def commit(self, now: float) -> None:

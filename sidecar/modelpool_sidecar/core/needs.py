@@ -81,7 +81,7 @@ def read(body: bytes, operation: str) -> Needs:
 
 def fitting(pool: Pool, request: Request, tiers: Tiers) -> Tiers | Refusal:
     """The tiers without the targets that cannot serve the request; a 400 that says what is lacking where none can."""
-    if not pool.selective or not request.body:
+    if not pool.selective:
         return tiers
     known: dict[Parameters, Needs] = {}
     lacking: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """Which paths are served, by which method, and what is said about the others (B43)."""
 
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from modelpool_sidecar.core.catalogue import (
@@ -32,25 +33,43 @@ __all__ = [
 DEFAULT_ADDRESS = "127.0.0.1:4891"
 """Where a sidecar listens unless it was told otherwise; used in sentences where the request names no better one."""
 
-_BY_ROUTE = {operation.route: operation for operation in OPERATIONS if operation is not MODEL}
+Rows = tuple[Operation, ...]
+"""What one path can do, by its methods."""
+
+
+def _by_route(operations: Iterable[Operation]) -> dict[str, Rows]:
+    found: dict[str, Rows] = {}
+    for operation in operations:
+        found[operation.route] = (*found.get(operation.route, ()), operation)
+    return found
+
+
+_PLAIN = _by_route(operation for operation in OPERATIONS if "{" not in operation.route)
+_EXACT = {(operation.method, route): operation for route, rows in _PLAIN.items() for operation in rows}
+_SHAPES = [
+    (route.split("/"), rows)
+    for route, rows in _by_route(operation for operation in OPERATIONS if operation is not MODEL).items()
+    if "{" in route
+]
+_ID = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.~:@=+-]{0,255}")
 _MODEL_PREFIX = "/v1/models/"
 _MAIN = [f"{operation.method} {operation.route}" for operation in OPERATIONS if operation.answer == "model"]
-_MORE = dict.fromkeys("/".join(each.route.split("/")[:3]) for each in OPERATIONS if each.answer != "model")
+_MORE = dict.fromkeys(
+    prefix
+    for each in OPERATIONS
+    if each.answer != "model" and (prefix := "/".join(each.route.split("/")[:3])) != RESPONSES.route
+)
 _SERVED = f"{', '.join(_MAIN)}; and of the OpenAI API {', '.join(_MORE)}"
 
 # Paths of the provider's API that exist and are not served here: their users made no typing error.
 _ELSEWHERE = (
     "/v1/assistants",
-    "/v1/batches",
     "/v1/chat/completions/",
-    "/v1/conversations",
-    "/v1/files",
     "/v1/fine_tuning",
     "/v1/messages",
     "/v1/realtime",
     "/v1/responses/",
     "/v1/threads",
-    "/v1/uploads",
     "/v1/vector_stores",
     "/v1/videos",
 )
@@ -71,30 +90,56 @@ def plain_query(query: str) -> bool:
 
 
 def find(method: str, path: str, address: str = "") -> tuple[Operation, str | None] | Refusal:
-    """The operation of a raw path, with the decoded id of a model where the path holds one.
+    """The operation of a raw path, with what the path holds: the decoded id of a model, else the path below `/v1` where
+    there are ids in it.
 
     `address`: the request's Host, so that a sentence can name the base URL that would work; ours otherwise.
     """
-    operation = _BY_ROUTE.get(path)
-    model_id: str | None = None
-    if operation is None:
-        fault = _unsafe(path)
-        if fault is not None:
-            return Refusal("unknown_path", f"the path must not contain {fault}")
-        if path.startswith(_MODEL_PREFIX) and len(path) > len(_MODEL_PREFIX):
-            model_id = _decoded_id(path[len(_MODEL_PREFIX) :])
-            if model_id is None:
-                return Refusal("unknown_path", "the model's name in the path is not printable UTF-8")
-            operation = MODEL
-        else:
-            return _unknown(path, address)
-    if method != operation.method:
-        return Refusal(
-            "method_not_allowed",
-            f"{operation.route} takes {operation.method}, not {_shown(method)}",
-            headers=(("allow", operation.method),),
-        )
-    return operation, model_id
+    operation = _EXACT.get((method, path))
+    if operation is not None:
+        return operation, None
+    fault = _unsafe(path)
+    if fault is not None:
+        return Refusal("unknown_path", f"the path must not contain {fault}")
+    found = _rows(path)
+    if found is None:
+        return _unknown(path, address)
+    if isinstance(found, Refusal):
+        return found
+    rows, held = found
+    for operation in rows:
+        if operation.method == method:
+            return operation, held
+    return _wrong_method(rows, method)
+
+
+def _rows(path: str) -> tuple[Rows, str | None] | Refusal | None:
+    """What a path can do; None where it is none of ours."""
+    rows = _PLAIN.get(path)
+    if rows is not None:
+        return rows, None
+    if path.startswith(_MODEL_PREFIX):
+        name = _decoded_id(path[len(_MODEL_PREFIX) :])
+        if name is None:
+            return Refusal("unknown_path", "the model's name in the path is not printable UTF-8")
+        return ((MODEL,), name) if name else None
+    parts = path.split("/")
+    for shape, rows in _SHAPES:
+        if len(shape) != len(parts) or not parts[-1]:
+            continue
+        others = [(want, have) for want, have in zip(shape, parts, strict=True) if want != have]
+        if not all(want.startswith("{") for want, _ in others):
+            continue
+        if not all(_ID.fullmatch(have) for _, have in others):
+            return Refusal("unknown_path", "an id in the path must be of letters, digits and _ . ~ : @ = + -")
+        return rows, path.removeprefix("/v1")
+    return None
+
+
+def _wrong_method(rows: Rows, method: str) -> Refusal:
+    methods = [operation.method for operation in rows]
+    message = f"{rows[0].route} takes {' or '.join(methods)}, not {_shown(method)}"
+    return Refusal("method_not_allowed", message, headers=(("allow", ", ".join(methods)),))
 
 
 def _unsafe(path: str) -> str | None:
@@ -138,7 +183,7 @@ def _unknown(path: str, address: str) -> Refusal:
 
 
 def _served(path: str) -> bool:
-    return path in _BY_ROUTE or (path.startswith(_MODEL_PREFIX) and len(path) > len(_MODEL_PREFIX))
+    return isinstance(_rows(path), tuple)
 
 
 def _shown(text: str) -> str:

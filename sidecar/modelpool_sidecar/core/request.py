@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelpool_sidecar.core import jsonspan, multipart, operations
-from modelpool_sidecar.core.catalogue import SPEECH, Operation
+from modelpool_sidecar.core.catalogue import RESPONSES, SPEECH, Operation
 from modelpool_sidecar.core.multipart import Form
 from modelpool_sidecar.core.origin import judge_origin
 from modelpool_sidecar.core.refusal import Refusal
@@ -33,6 +33,23 @@ _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
+class Ties:
+    """What binds a request to one provider. `creates`: a second attempt would make a second one (B15a).
+
+    Of a question to the Responses API: `refers`: it names a response or a conversation, or is to be answered in the
+    background; `kept`: its answer is kept for later.
+    """
+
+    refers: bool = False
+    kept: bool = False
+    creates: bool = False
+
+
+FREE = Ties()
+MAKES = Ties(creates=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A request that can be routed.
 
@@ -42,6 +59,8 @@ class Request:
     `read_timeout`: the seconds after which it says it will give up. `model_id`: the name in the path of a model.
     `choices`: how many answers it asks for, by `n` and the number of prompts. `form`: where the fields of the body
     stand, if it is a form; `model_span` is then the span of the field's text.
+
+    `path`: below /v1, where ids stand in it. `pool`: x-modelpool-pool. `ties`: what binds it to one provider.
     """
 
     operation: Operation
@@ -58,6 +77,9 @@ class Request:
     model_id: str | None
     choices: int = 1
     form: Form | None = None
+    path: str | None = None
+    pool: str | None = None
+    ties: Ties = FREE
 
     def __repr__(self) -> str:
         return f"<Request {self.operation.name} model={self.model!r} stream={self.stream} {len(self.body)} bytes>"
@@ -70,17 +92,17 @@ def parse(method: str, target: str, headers: Headers, body: bytes) -> Request | 
     found = operations.find(method, path, said.get("host", ""))
     if isinstance(found, Refusal):
         return found
-    operation, model_id = found
+    operation, held = found
     if not operations.plain_query(query):
         return Refusal("invalid_request", "the query holds a character that must be percent-encoded")
-    asked = _Asked() if operation.method == "GET" else _asked(operation, said, body)
+    asked = _asked(operation, said, body) if operation.method == "POST" else _asked_by_path(operation, said, query)
     if isinstance(asked, Refusal):
         return asked
     return Request(
         operation=operation,
         query=query,
         headers=headers,
-        body=body,
+        body=b"" if operation.body == "none" else body,
         model=asked.model,
         model_span=asked.span,
         stream=asked.stream and operation.streams,
@@ -88,9 +110,12 @@ def parse(method: str, target: str, headers: Headers, body: bytes) -> Request | 
         pinned=said.get("x-modelpool-target") or None,
         client_retry=_count(said.get("x-stainless-retry-count")),
         read_timeout=_seconds(said.get("x-stainless-read-timeout")),
-        model_id=model_id,
+        model_id=None if operation.state else held,
         choices=asked.choices,
         form=asked.form,
+        path=held if operation.state else None,
+        pool=said.get("x-modelpool-pool") or None,
+        ties=MAKES if operation.creates else asked.ties,
     )
 
 
@@ -104,9 +129,20 @@ class _Asked:
     include_usage: bool = False
     choices: int = 1
     form: Form | None = None
+    ties: Ties = FREE
+
+
+def _asked_by_path(operation: Operation, said: Mapping[str, str], query: str) -> _Asked | Refusal:
+    """Of a request without a body: a header may name a model whose pool is meant."""
+    model = _model(said.get("x-modelpool-model"), {}) if operation.state else None
+    if isinstance(model, Refusal):
+        return model
+    return _Asked(model=model, stream="stream=true" in query.split("&"))
 
 
 def _asked(operation: Operation, said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
+    if operation.state:
+        return _asked_of_state(operation, said, body)
     if operation.body == "form":
         return _asked_by_form(operation, said, body)
     refusal = _judge_framing(said)
@@ -138,7 +174,35 @@ def _asked(operation: Operation, said: Mapping[str, str], body: bytes) -> _Asked
         stream=stream is True or (operation is SPEECH and document.get("stream_format") == "sse"),
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         choices=_choices(document),
+        ties=_ties(document) if operation is RESPONSES else FREE,
     )
+
+
+def _ties(document: dict[str, Any]) -> Ties:
+    makes = document.get("background") is True or bool(document.get("conversation"))
+    refers = makes or bool(document.get("previous_response_id"))
+    return Ties(refers, document.get("store") is not False, makes)
+
+
+def _asked_of_state(operation: Operation, said: Mapping[str, str], body: bytes) -> _Asked | Refusal:
+    """Of what a provider is to keep only the framing is looked at: the rest is between it and the client."""
+    refusal: Refusal | None = None
+    if operation.body == "upload":
+        form = _form(operation, said, body)
+        refusal = form if isinstance(form, Refusal) else None
+    elif body:
+        refusal = _judge_framing(said) or _judge_object(body)
+    return refusal or _asked_by_path(operation, said, "")
+
+
+def _judge_object(body: bytes) -> Refusal | None:
+    try:
+        document = jsonspan.decode(body)
+    except jsonspan.NotJsonError as exc:
+        return Refusal("invalid_json", f"the body is not valid JSON: {exc}")
+    if isinstance(document, dict):
+        return None
+    return Refusal("invalid_body", f"the body must be a JSON object, not {_kind(document)}")
 
 
 def _asked_by_form(operation: Operation, said: Mapping[str, str], body: bytes) -> _Asked | Refusal:

@@ -179,6 +179,8 @@ class Pool:
     digest: str
     counts_tokens: bool = False
     """Whether some limit in its way counts tokens, so that they have to be estimated (B10)."""
+    stateful: str | None = None
+    """The target where files, batches and ids live (B20a)."""
     selective: bool = False
     """Whether some target declares what it can do, so that a request has to be looked at (B6)."""
     callers: contract.Callers | None = None
@@ -427,6 +429,7 @@ def _pool(
         digest=digest,
         callers=raw.callers,
         caller_limits=callers,
+        stateful=raw.stateful.target if raw.stateful else None,
         selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),
     )
 

@@ -13,13 +13,13 @@ from urllib.parse import quote
 import orjson
 
 from modelpool_sidecar.core import jsonspan, parameters
-from modelpool_sidecar.core.catalogue import Operation
+from modelpool_sidecar.core.catalogue import RESPONSE, Operation
 from modelpool_sidecar.core.parameters import Parameters
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.dialects import openai_answer, openai_objects
 from modelpool_sidecar.dialects.openai_answer import NO_ANSWER, Answer, rewrite_model
 from modelpool_sidecar.dialects.openai_errors import error_event, read_error, refusal_body
-from modelpool_sidecar.dialects.openai_events import TypedReader
+from modelpool_sidecar.dialects.openai_events import RetoldReader, TypedReader
 from modelpool_sidecar.dialects.openai_forms import attempt_form
 from modelpool_sidecar.dialects.openai_headers import answer_headers, attempt_headers
 from modelpool_sidecar.dialects.openai_stream import StreamReader
@@ -46,7 +46,7 @@ __all__ = [
 
 def attempt_url(base_url: str, request: Request) -> str:
     """Where an attempt goes: the operation's path appended to the base URL, the query kept (B40)."""
-    path = request.operation.path
+    path = request.path or request.operation.path
     if request.model_id is not None:
         path = path.replace("{id}", quote(request.model_id, safe=""))
     return f"{base_url}{path}?{request.query}" if request.query else base_url + path
@@ -59,6 +59,8 @@ def attempt_body(request: Request, model: str, changes: Parameters = ()) -> byte
     pool and target change besides (B40); a request without a body has nothing to change.
     """
     body = request.body
+    if request.operation.state:  # no model is asked: nothing of it is a parameter
+        return body
     if request.form is not None:
         return attempt_form(body, request.form, request.model_span, model or None, changes)
     if changes and body:
@@ -90,11 +92,15 @@ def judge(operation: Operation, body: bytes, kind: str = "application/json") -> 
 
 def reads_whole(operation: Operation, kind: str) -> bool:
     """Whether a 2xx of that media type is judged as a whole before anything goes out; else it goes out as it comes."""
+    if operation.answer == "bytes":
+        return False
     return operation.answer != "sound" or openai_objects.is_json(kind)
 
 
 def stream_reader(operation: Operation, requested_model: str | None, choices: int) -> StreamReader:
     """What reads an event stream of this operation."""
+    if operation is RESPONSE:
+        return RetoldReader(operation, requested_model, choices)
     make = StreamReader if operation.answer == "model" else TypedReader
     return make(operation, requested_model, choices)
 

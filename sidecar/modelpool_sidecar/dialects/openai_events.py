@@ -1,4 +1,4 @@
-"""Streams of typed events without choices: pictures, speech, transcripts. What is told by `type` alone.
+"""Streams of typed events without choices: pictures, speech, transcripts; and a response that is told once more.
 
 Each event is one of three: it ends one result (`*.completed`, `*.done`), it tells of an error, or it carries output.
 """
@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from modelpool_sidecar.core import usage
-from modelpool_sidecar.core.catalogue import Operation
+from modelpool_sidecar.core.catalogue import CHAT, RESPONSES, Operation
+from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.dialects import openai_errors
 from modelpool_sidecar.dialects.openai_answer import Answer, word
 from modelpool_sidecar.dialects.openai_stream import StreamReader
@@ -43,3 +44,27 @@ class TypedReader(StreamReader):
             self._finish[len(self._finish)] = kind
             if len(self._finish) >= self._choices:
                 self._complete()
+
+
+class RetoldReader(StreamReader):
+    """Reads the stream of a response that its provider has kept. Whatever became of it is what was asked for."""
+
+    def __init__(self, operation: Operation, requested_model: str | None = None, choices: int = 1) -> None:
+        super().__init__(RESPONSES, requested_model, choices)
+
+    def answer(self) -> Answer:
+        """As of any stream; its tokens were counted when it was made."""
+        told = super().answer()
+        filtered = told.outcome is Outcome.CONTENT_POLICY
+        return replace(told, usage=usage.NO_USAGE, outcome=Outcome.OK if filtered else told.outcome)
+
+    def error_event(self, code: str, message: str) -> bytes:
+        """Not the end of the response: it goes on at its provider."""
+        return openai_errors.error_event(CHAT, code, message)
+
+    def _response_event(self, event: dict[str, Any]) -> None:
+        if event.get("type") == "response.failed":
+            self.done = True
+            self._complete()
+        else:
+            super()._response_event(event)

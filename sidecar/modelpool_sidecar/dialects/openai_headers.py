@@ -114,7 +114,7 @@ def _from_client(request: Request, provider: Provider) -> dict[str, list[str]]:
         elif name in provider.forward_headers and not _never(name, NEVER_SENT, NEVER_SENT_PREFIXES):
             sent.setdefault(name, []).append(value)
     sent["user-agent"] = [" ".join((*sent.get("user-agent", ()), _TOKEN))]
-    if request.operation.method == "POST":
+    if request.body:
         sent.setdefault("content-type", ["application/json"])
     return sent
 

@@ -18,7 +18,8 @@ _LISTS = {
 def judge(operation: Operation, body: bytes, kind: str) -> Answer:
     """The answer of a complete 2xx body of that media type. Empty: no bytes, nothing made, or an error in a success."""
     if not body.strip(b" \t\r\n"):
-        return Answer(Outcome.EMPTY)
+        nothing_is_all = operation.answer == "bytes" or operation.method == "DELETE"
+        return Answer(Outcome.OK if nothing_is_all else Outcome.EMPTY)
     if not is_json(kind) and operation.answer == "text":
         return Answer(Outcome.OK)
     try:
@@ -28,6 +29,9 @@ def judge(operation: Operation, body: bytes, kind: str) -> Answer:
     if not isinstance(document, dict):
         return Answer(Outcome.BROKEN)
     told = document.get("error")
+    if operation.answer == "kept":  # what is kept may have failed, and has been counted
+        empty = not document or (told and "id" not in document)
+        return Answer(Outcome.EMPTY if empty else Outcome.OK, error=error_of(document) if empty else NO_ERROR)
     made = document.get(_LISTS[operation.name]) if operation.name in _LISTS else document
     return Answer(
         outcome=Outcome.EMPTY if told or not made else Outcome.OK,

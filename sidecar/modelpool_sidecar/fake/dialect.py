@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from modelpool_config.models import FakeStep
-from modelpool_sidecar.fake import chat, embeddings, errors, media, question, responses, stream
+from modelpool_sidecar.fake import chat, embeddings, errors, keeping, media, question, responses, stream
 from modelpool_sidecar.fake.errors import APIError, to_bytes
+from modelpool_sidecar.fake.keeping import Asking, Store, Told
 from modelpool_sidecar.fake.media import Made, Wanted
 from modelpool_sidecar.fake.question import Question
 from modelpool_sidecar.fake.raw import Ending, Part, RawAnswer
@@ -50,39 +51,47 @@ class Asked:
     serial: str
     created: int
     content_type: str = ""
+    query: str = ""
 
 
-def answer(asked: Asked, character: Character, turn: Turn) -> RawAnswer:
-    """The answer to this request while this step applies."""
+def answer(asked: Asked, character: Character, turn: Turn, store: Store) -> RawAnswer:
+    """The answer to this request while this step applies; `store`: what it keeps, changed by what is asked."""
     step = turn.step
     retry_after = character.retry_after if turn.remaining is None else max(0.001, turn.remaining)
     told = errors.scripted(step.status, step.error) if step.error or (step.status or 200) >= 300 else None
     if told is not None and told.status >= 300:
         return _refused(told, asked, step, retry_after)
-    wanted = _understand(asked, character)
+    wanted = _understand(asked, character, store)
     if isinstance(wanted, APIError):
         return _refused(wanted, asked, step, retry_after)
     if told is not None and not (isinstance(wanted, Question | Wanted) and wanted.stream):
         return _whole(told.body, asked, step)
     if isinstance(wanted, Wanted):
         return _media(wanted, asked, character, step, told)
+    if isinstance(wanted, list):
+        return _streamed(stream.paced(wanted, step, None), asked, step)
+    if isinstance(wanted, Made):
+        return _bytes(step.status or 200, _headers(asked), wanted, step)
     if not isinstance(wanted, Question):
         return _whole(wanted, asked, step)
-    return _reply(wanted, asked, character, step, told)
+    return _reply(wanted, asked, character, step, told, store)
 
 
-def _understand(asked: Asked, character: Character) -> Question | Wanted | APIError | dict[str, object]:
+def _understand(asked: Asked, character: Character, store: Store) -> Question | Wanted | Told:
     """What is asked of a model; or what the API says without one: a refusal, a list of models."""
     path = asked.path.removeprefix("/v1")
     names = (LISTED_MODEL,) if character.models is None else character.models
     operation, medium = question.PATHS.get(path), media.PATHS.get(path)
     is_list, is_model = path == "/models", path.startswith("/models/") and path.count("/") >= 2
-    if not asked.path.startswith("/v1/") or (operation is medium is None and not is_list and not is_model):
+    kept = keeping.knows(path, asked.method)
+    if not asked.path.startswith("/v1/") or (not kept and operation is medium is None and not is_list and not is_model):
         return errors.unknown_url(asked.method, asked.path)
-    if asked.method != ("GET" if operation is medium is None else "POST"):
+    if not kept and asked.method != ("GET" if operation is medium is None else "POST"):
         return errors.wrong_method(asked.method, asked.path)
     if character.api_key is not None and asked.authorization != f"Bearer {character.api_key}":
         return errors.unauthorized(given=asked.authorization is not None)
+    if kept:
+        return store.answer(_asking(asked, path, character))
     if is_list:
         return {"object": "list", "data": [_model(name) for name in names]}
     wanted: Question | Wanted | APIError | None = question.read(operation, asked.body) if operation else None
@@ -93,21 +102,34 @@ def _understand(asked: Asked, character: Character) -> Question | Wanted | APIEr
     name = wanted.model if wanted else unquote(path.removeprefix("/models/"))
     if character.models is not None and name not in character.models:
         return errors.unknown_model(name)
+    if operation == "responses" and isinstance(wanted, Question) and (lack := store.lacks(wanted)) is not None:
+        return lack
     return wanted or _model(name)
+
+
+def _asking(asked: Asked, path: str, character: Character) -> Asking:
+    greeting = greet(character.greeting, character.name, "batch")
+    about = (asked.method, path, asked.query, asked.content_type, asked.body, asked.serial, asked.created)
+    return Asking(*about, greeting)
 
 
 def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "modelpool-fake"}
 
 
-def _reply(wanted: Question, asked: Asked, character: Character, step: FakeStep, told: APIError | None) -> RawAnswer:
+def _reply(
+    wanted: Question, asked: Asked, character: Character, step: FakeStep, told: APIError | None, store: Store
+) -> RawAnswer:
     """The model's answer; `told`: the error that breaks it inside a stream."""
     if wanted.operation == "embeddings":
         return _whole(embeddings.embeddings(wanted), asked, step)
     stops = step.fault in _ENDINGS or told is not None
     speeches = _speeches(wanted, asked, character, step.tokens, stops=stops)
+    queued = None
+    if wanted.operation == "responses" and not stops:
+        queued = store.keep_response(wanted, speeches[0], asked.serial, asked.created)
     if not wanted.stream:
-        return _whole(_body(wanted, speeches, asked), asked, step)
+        return _whole(queued or _body(wanted, speeches, asked), asked, step)
     numbers = count()
     events = _events(wanted, speeches, asked, numbers)
     parts: Iterable[Part] = stream.paced(events, step, (step.tokens or 0) if stops else None)

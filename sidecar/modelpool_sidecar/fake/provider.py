@@ -9,6 +9,7 @@ from itertools import count
 from modelpool_config.models import Fake
 from modelpool_sidecar.fake import dialect
 from modelpool_sidecar.fake.dialect import Asked, Character
+from modelpool_sidecar.fake.keeping import Store
 from modelpool_sidecar.fake.log import MAX_ATTEMPTS, MAX_BODY_BYTES, FakeAttempt, Log
 from modelpool_sidecar.fake.raw import RawAnswer
 from modelpool_sidecar.fake.script import Script
@@ -47,6 +48,7 @@ class FakeProvider:
         self._steps = (script or Fake()).script
         self._script = Script(self._steps, self._now())
         self._on_ended = on_ended
+        self._store = Store()
         self._override: AnswerWith | None = None  # set by answer_with
         self._server: asyncio.Server | None = None
         self._address: tuple[str, int] | None = None
@@ -175,8 +177,9 @@ class FakeProvider:
             serial=f"{re.sub('[^A-Za-z0-9-]', '', self.name)}{attempt.number}",
             created=int(time.time()),
             content_type=attempt.header("content-type") or "",
+            query=attempt.query,
         )
-        return dialect.answer(asked, self._character, turn)
+        return dialect.answer(asked, self._character, turn, self._store)
 
     def changed(self, ended: FakeAttempt | None = None) -> None:
         """Wake whoever waits in `until`; tell `on_ended`."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from modelpool_sidecar.core.catalogue import OPERATIONS as CATALOGUE
+
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 SCOPE = "modelpool.sidecar"
 SERVICE_NAME = "modelpool-sidecar"
@@ -79,6 +81,7 @@ OPERATIONS: dict[str, GenAi | None] = {
     "translation": GenAi("translation"),
     "models": None,
     "model": None,
+    **dict.fromkeys(operation.name for operation in CATALOGUE if operation.state),
 }
 """Every operation; None where no model is asked, so that there is no GenAI span."""
 

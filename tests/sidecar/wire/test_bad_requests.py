@@ -15,7 +15,8 @@ from wire_cases import HOST, JSON
 BASE = "http://127.0.0.1:4891/v1"
 SERVED = (
     "POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, POST /v1/responses, "
-    "GET /v1/models, GET /v1/models/{id}; and of the OpenAI API /v1/moderations, /v1/images, /v1/audio"
+    "GET /v1/models, GET /v1/models/{id}; and of the OpenAI API /v1/moderations, /v1/images, /v1/audio, "
+    "/v1/conversations, /v1/files, /v1/uploads, /v1/batches"
 )
 GOOD = b'{"model":"chat"}'
 CHAT = "/v1/chat/completions"
@@ -84,7 +85,17 @@ LINES: list[tuple[str, str, int, str, str]] = [
     ("POST", "/v1/" + "x" * 300, 404, "unknown_path", f"/v1/{'x' * 196}... is not served; served are {SERVED}"),
     ("POST", "/v1/videos", 404, "unsupported_operation", f"/v1/videos is not supported here; served are {SERVED}"),
     ("POST", "/v1/messages", 404, "unsupported_operation", f"/v1/messages is not supported here; served are {SERVED}"),
-    ("GET", "/v1/responses/resp_1", 404, "unsupported_operation", f"/v1/responses/resp_1 is not supported here; served are {SERVED}"),
+    ("GET", "/v1/responses/resp_1/x", 404, "unsupported_operation", f"/v1/responses/resp_1/x is not supported here; served are {SERVED}"),
+    ("GET", "/files/file-1", 404, "unknown_path", f"/files/file-1 is not served; did you mean /v1/files/file-1: set base_url to {BASE}"),
+    ("GET", "/v1/files/", 404, "unknown_path", "/v1/files/ is not served; did you mean /v1/files, without the slash at its end"),
+    ("GET", "/v1/files/a%20b", 404, "unknown_path", "an id in the path must be of letters, digits and _ . ~ : @ = + -"),
+    ("GET", "/v1/files/" + "x" * 257, 404, "unknown_path", "an id in the path must be of letters, digits and _ . ~ : @ = + -"),
+    ("GET", "/v1/files/../models", 404, "unknown_path", "the path must not contain a dot segment (. or ..)"),
+    ("GET", "/v1/files/%2E%2E", 404, "unknown_path", "the path must not contain a dot segment (. or ..)"),
+    ("GET", "/v1/files/a%2Fcontent", 404, "unknown_path", "the path must not contain an encoded slash or a backslash"),
+    ("GET", "/v1/files//content", 404, "unknown_path", "the path must not contain an empty segment (//)"),
+    ("PUT", "/v1/files", 405, "method_not_allowed", "/v1/files takes POST or GET, not PUT"),
+    ("PATCH", "/v1/conversations/conv_1", 405, "method_not_allowed", "/v1/conversations/{id} takes GET or POST or DELETE, not PATCH"),
     ("POST", "http://api.openai.com/v1/chat/completions", 404, "unknown_path", "the path must not contain an empty segment (//)"),
     ("CONNECT", "api.openai.com:443", 404, "unknown_path", f"a path is expected here, not a whole URL: this is no forward proxy; set base_url to {BASE}"),
     ("OPTIONS", "*", 404, "unknown_path", f"a path is expected here, not a whole URL: this is no forward proxy; set base_url to {BASE}"),
