@@ -28,6 +28,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]*\Z")
 class CallerKeys:
     """`file`: what the sidecars read, with `content` where there is one."""
 
+    secret: str
     file: str
     content: str | None = field(repr=False)
     findings: tuple[Finding, ...]
@@ -70,21 +71,18 @@ def gather(
         content = copied.get(file)
         kept = "the last copied keys stay in force" if content is not None else "nobody may use the pool"
         names = None if content is None else frozenset(callerkeys.decode(content))
-        return CallerKeys(file, content, (_absent(namespace, secret, why, kept),), names)
+        return CallerKeys(secret, file, content, (_absent(namespace, secret, why, kept),), names)
     digests, findings = _judge(namespace, secret, data)
-    return CallerKeys(file, callerkeys.encode(digests), tuple(findings), frozenset(data))
+    return CallerKeys(secret, file, callerkeys.encode(digests), tuple(findings), frozenset(data))
 
 
 def nameless(pool: ModelPool, keys: CallerKeys) -> Iterator[Finding]:
     """Callers with limits and without a key: nobody comes under that name."""
-    if pool.spec.callers is None:
-        return
-    secret = pool.spec.callers.keys.secret_ref.name
-    for index, entry in enumerate(pool.spec.callers.entries or ()):
+    for index, entry in enumerate((pool.spec.callers.entries if pool.spec.callers else None) or ()):
         if keys.names is not None and entry.name not in keys.names:
             near = nearest(entry.name, keys.names)
             hint = f"; did you mean {plain(near)}?" if near else ""
-            text = f'is {shown(entry.name)}, which has no key in the Secret "{secret}"{hint}'
+            text = f'is {shown(entry.name)}, which has no key in the Secret "{keys.secret}"{hint}'
             yield Finding((*PATH, "entries", index, "name"), text, "SecretNotFound", "ResolvedRefs")
 
 
