@@ -33,8 +33,8 @@ ROUNDS = 5
 WEIGHTS = (70, 20, 10)
 
 
-def snapshot(strategy: contract.StrategyName, weights: Sequence[int] = WEIGHTS) -> Snapshot:
-    """One pool with a limit on requests; its targets are t0, t1, ... by these weights."""
+def snapshot(strategy: contract.StrategyName, weights: Sequence[int] = WEIGHTS, *, tiers: bool = False) -> Snapshot:
+    """One pool with a limit on requests; its targets are t0, t1, ... by these weights, or each in a tier of its own."""
     health = contract.Health(
         failures=5, min_requests=10, window=30_000, cooldown=5_000, max_cooldown=30_000, successes=2, ramp_up=10_000
     )
@@ -65,7 +65,9 @@ def snapshot(strategy: contract.StrategyName, weights: Sequence[int] = WEIGHTS) 
         if strategy == "ConsistentHash"
         else None,
         targets=tuple(
-            contract.Target(name=f"t{index}", provider=f"p{index}", model="m", weight=weight, priority=0)
+            contract.Target(
+                name=f"t{index}", provider=f"p{index}", model="m", weight=weight, priority=index if tiers else 0
+            )
             for index, weight in enumerate(weights)
         ),
         unresolved=(),
