@@ -110,6 +110,7 @@ def cool(walk: Walk, target: str, outcome: Outcome, retry_after: float | None = 
 
 
 def test_the_first_tier_with_an_available_target_serves() -> None:
+    """B5."""
     step = Walk(two()).next()
     assert isinstance(step, Try)
     assert (step.target.name, step.number, step.same_target, step.probe) == ("primary", 1, False, False)
@@ -128,6 +129,7 @@ def test_a_target_of_weight_zero_is_asked_only_when_nothing_else_is_available() 
 
 
 def test_a_drained_provider_is_passed_over() -> None:
+    """B5, B38: the hand on the switch."""
     providers = [a_provider(traffic="Drained"), a_provider("backup")]
     pool = a_pool(targets=[a_target(), a_target("backup", priority=1)])
     assert Walk(a_snapshot([pool], providers)).run(Outcome.FAILED, 500) == ["backup", "backup"]
@@ -324,6 +326,7 @@ def test_retry_after_of_a_failure_is_the_floor_under_the_backoff() -> None:
 
 
 def test_a_sleep_that_cannot_end_before_the_deadline_does_not_start() -> None:
+    """B15."""
     walk = Walk(a_snapshot(), total=0.2)
     assert walk.run(Outcome.FAILED, 500) == ["primary"]
     assert walk.waited == 0
@@ -472,6 +475,7 @@ def test_a_pool_that_cannot_start_says_why(providers: list[Any], ready: bool, co
 
 
 def test_a_pinned_target_never_falls_back() -> None:
+    """B20."""
     snapshot = two()
     walk = Walk(snapshot, tiers=((the_pool(snapshot).targets["backup"],),))
     assert walk.run(Outcome.TIMED_OUT) == ["backup"]

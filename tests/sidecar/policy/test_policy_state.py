@@ -105,6 +105,7 @@ def test_looking_never_consumes() -> None:
 
 
 def test_divided_limits_share_their_rate_and_burst_and_leave_everybody_one() -> None:
+    """B13."""
     divided = limited(limit(scope="Divided", max=10, burst=10), concurrency=10)
     state, pool = State(sidecars=4), the_pool(divided)
     permits = [admit(state, pool) for _ in range(2)]

@@ -142,6 +142,7 @@ def test_a_providers_own_error_event_in_the_middle_is_passed_on_and_ends_the_str
 
 
 def test_comments_are_no_tokens_and_do_not_hold_off_the_deadlines() -> None:
+    """B16."""
     bench = Bench(two())
     started(bench)
     for _ in range(12):
