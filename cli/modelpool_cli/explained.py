@@ -102,10 +102,12 @@ def _limits(limits: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
     yield "", ""
     yield _BOLD, "limits that it takes from" if limits else "limits: none"
     for limit in limits:
-        known = ("name", "level", "max", "per", "remaining", "burst", "reset", "inFlight", "values")
+        known = ("name", "level", "max", "per", "remaining", "burst", "reset", "inFlight", "values", "queue")
         words = [f"at most {limit['max']}" + (f" per {limit['per']:g} s" if "per" in limit else " at once")]
         words += [f"burst {limit['burst']}"] if limit.get("burst") not in (None, limit["max"]) else []
         words += [f"{limit['remaining']} left after it"] if "remaining" in limit else []
+        if limit.get("queue"):
+            words.append(f"then {limit['queue']['max']} wait, {limit['queue']['timeout']:g} s at most")
         words += [f"{name} {value}" for name, value in limit.items() if name not in known and value is not None]
         yield "", f"{_INDENT}{limit['name']}: {', '.join(words)}"
 

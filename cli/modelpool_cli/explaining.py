@@ -280,7 +280,8 @@ def _limits(pool: Pool, take: Take) -> list[dict[str, Any]]:
     limits = [_of_caller(limit) for limit in told["callerLimits"] if limit["caller"] == take.record.caller]
     limits += [dict(limit) for limit in told["limits"]]
     if told["concurrency"] is not None:
-        limits.append({"name": "concurrency", "max": told["concurrency"], "inFlight": told["inFlight"]})
+        queue = {"queue": told["queue"]} if told["queue"] is not None else {}
+        limits.append({"name": "concurrency", "max": told["concurrency"], "inFlight": told["inFlight"], **queue})
     for target in told["targets"]:
         limits += [_named(target, limit) for limit in target["limits"]]
     return list({(limit["name"], limit.get("count")): limit for limit in limits}.values())

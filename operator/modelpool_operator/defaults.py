@@ -63,6 +63,7 @@ MAX_RETRY_AFTER = 0
 BUDGET_PERCENT = 20
 BUDGET_PER_SECOND = 3
 
+QUEUE_TIMEOUT = 10 * SECOND
 LIMIT_SCOPE: Literal["Divided"] = "Divided"
 LIMIT_COUNT: Literal["Total"] = "Total"
 LIMIT_BY: Literal["Pool"] = "Pool"

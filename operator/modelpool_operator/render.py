@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from modelpool_config import models as contract
 from modelpool_operator import defaults, durations
-from modelpool_operator.api.limits import AttemptLimits, CallerLimits, CallerRequestLimit, Limits, RequestLimit
+from modelpool_operator.api.limits import AttemptLimits, CallerLimits, CallerRequestLimit, Limits, Queue, RequestLimit
 from modelpool_operator.api.modelpool import Fallback, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
 from modelpool_operator.api.provider import (
     APIKey,
@@ -252,7 +252,7 @@ def _limits(spec: Limits | AttemptLimits | CallerLimits | None) -> contract.Limi
             contract.TokenLimit(**dict(_request_limit(limit)), count=limit.count or defaults.LIMIT_COUNT)
             for limit in tokens
         ),
-        concurrency=contract.Concurrency(max=concurrency.max) if concurrency else None,
+        concurrency=contract.Concurrency(max=concurrency.max, queue=_queue(concurrency.queue)) if concurrency else None,
     )
 
 
@@ -266,6 +266,12 @@ def _limits_need_a_newer_sidecar(spec: ModelPoolSpec, targets: tuple[Target, ...
 
 def _any_limit(spec: AttemptLimits | None) -> bool:
     return spec is not None and bool(spec.requests or spec.tokens)
+
+
+def _queue(spec: Queue | None) -> contract.Queue | None:
+    if spec is None or spec.max == 0:
+        return None
+    return contract.Queue(max=spec.max, timeout=_time(spec.timeout, defaults.QUEUE_TIMEOUT))
 
 
 def _request_limit(spec: RequestLimit | CallerRequestLimit) -> contract.RequestLimit:

@@ -145,10 +145,21 @@ class TokenLimit(RequestLimit):
     count: Literal["Total", "Input", "Output"]
 
 
-class Concurrency(Frozen):
-    """At most `max` requests at once in this pool, each held to the end of its answer (B11)."""
+class Queue(Frozen):
+    """So many requests may wait in one sidecar for a place, each at most for `timeout`."""
 
     max: Annotated[int, Field(ge=1)]
+    timeout: Annotated[int, Field(ge=1, le=3_600_000)]
+
+
+class Concurrency(Frozen):
+    """At most `max` requests at once in this pool, each held to the end of its answer (B11).
+
+    `queue` None: what comes when it is full is refused. A reader that does not know it refuses, too: nothing is lost.
+    """
+
+    max: Annotated[int, Field(ge=1)]
+    queue: Queue | None = None
 
 
 class Limits(Frozen):

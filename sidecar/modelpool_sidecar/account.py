@@ -35,6 +35,7 @@ class Account:
     first_token: float | None = None
     observed: tuple[str, ...] = ()
     caller: str | None = None
+    queued: float | None = None
 
     def trace(self, telemetry: Telemetry) -> RequestTrace:
         """Its telemetry begins."""
@@ -115,4 +116,5 @@ class Account:
             cost=self.cost(),
             observed=self.observed,
             caller=self.caller,
+            queued=self.queued,
         )

@@ -87,7 +87,7 @@ class Sidecar:
         self._view = View(self._proxy, self._state, self._credentials, self._callers, telemetry, self._fakes, clock)
         self._server = DataServer(self._proxy.accept, refusal_body=openai.refusal_body)
         self._admin = AdminServer(self._view)
-        telemetry.observe(self._view.target_states, lambda: self._proxy.in_flight)
+        telemetry.observe(self._view.target_states, lambda: self._proxy.in_flight, self._view.queue_lengths)
         self.data_port = self.admin_port = self.local_port = 0
 
     def __repr__(self) -> str:
@@ -102,6 +102,11 @@ class Sidecar:
     def in_flight(self) -> int:
         """Requests that were admitted and are not over."""
         return self._proxy.in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place in their pool."""
+        return self._proxy.waiting
 
     async def start(self) -> None:
         """Listen on the three ports. OSError, with a sentence, where one is taken; then nothing is left open."""
@@ -160,6 +165,7 @@ class Sidecar:
         for key in self._state.retain(snapshot):
             logger.debug("forgotten: %s", key)
         self._upstream.retain(snapshot.providers.keys())
+        self._proxy.reloaded()
         self._telemetry.config_reload(True, snapshot.digest)
         await _stop_all({name: self._fakes.pop(name) for name in list(self._fakes) if name not in scripts})
         return True
@@ -175,6 +181,7 @@ class Sidecar:
     async def drain(self, grace: float) -> None:
         """Accept nothing new, let what runs finish within `grace` seconds, end the rest visibly (B51)."""
         self._view.draining = True
+        self._proxy.drain()
         await self._server.drain(grace)
 
     async def stop(self) -> None:

@@ -78,11 +78,15 @@ class Exchange:
         permit: Permit,
         downstream: Downstream,
         on_over: Callable[["Exchange"], None],
+        arrived: float | None = None,
     ) -> None:
+        """`arrived`: when it came, where it had to wait for its permit; that counts against the deadline (B15)."""
+        now = services.clock.now()
         self._services, self._request, self._pool = services, request, pool
         self._permit, self._downstream, self._on_over = permit, downstream, on_over
         self._keyring = Keyring(services.credentials)
-        self._account = Account(services.clock.now(), request, pool, caller=asker.caller)
+        self._account = Account(now if arrived is None else arrived, request, pool, caller=asker.caller)
+        self._account.queued = None if arrived is None else now - arrived
         self._hurried = request.read_timeout is not None and request.read_timeout < pool.total
         total = request.read_timeout if self._hurried and request.read_timeout is not None else pool.total
         self._dispatch = Dispatch(

@@ -12,13 +12,15 @@ from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.limits import Limited, Permit
-from modelpool_sidecar.core.needs import Tiers
+from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.core.queue import Waiting
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Snapshot, Target
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.exchange import Exchange, Services
 from modelpool_sidecar.ports import Downstream, Headers
+from modelpool_sidecar.queueing import Ends, Queued, Queueing, Way
 
 _JSON: tuple[str, str] = ("content-type", "application/json")
 
@@ -45,6 +47,8 @@ class Proxy:
         self.snapshot: Snapshot | None = None
         self._services = services
         self._exchanges: set[Exchange] = set()
+        ends = Ends(turn=self._turn, refused=self._refuse_queued, left=self._left, again=self._again)
+        self._queueing = Queueing(services.clock, services.state, ends)
 
     def __repr__(self) -> str:
         return f"<Proxy {self.snapshot or 'without a config'}, {len(self._exchanges)} in flight>"
@@ -59,6 +63,20 @@ class Proxy:
         """The requests in flight."""
         return tuple(self._exchanges)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place in their pool."""
+        return len(self._queueing)
+
+    def reloaded(self) -> None:
+        """Another snapshot counts, for those who wait, too: more of them may go, or none of a pool that is no more."""
+        if self.snapshot is not None:
+            self._queueing.reload(self.snapshot)
+
+    def drain(self) -> None:
+        """The process is to end: nobody waits for a place any more (B51)."""
+        self._queueing.close()
+
     def accept(self, arrived: Arrived, downstream: Downstream) -> None:
         """Take a request. Never raises for what a client sends; the downstream hears exactly one answer."""
         snapshot = self.snapshot
@@ -72,59 +90,114 @@ class Proxy:
         elif request.operation.name in ("models", "model"):
             self._list_models(snapshot, request, downstream)
         else:
-            self._route(snapshot, request, downstream)
+            way = self._way(snapshot, request, downstream)
+            if way is not None:
+                self._admit(request, way, downstream)
 
-    def _route(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
+    def _way(
+        self, snapshot: Snapshot, request: Request, downstream: Downstream, arrived: float | None = None
+    ) -> Way | None:
+        """Where it goes; None where it was refused."""
+        found = self._find(snapshot, request)
+        if isinstance(found, Way):
+            return found
+        refusal, pool, caller = found
+        self._refuse(refusal, downstream, request, pool, caller, arrived)
+        return None
+
+    def _find(self, snapshot: Snapshot, request: Request) -> Way | tuple[Refusal, Pool | ClosedPool | None, str | None]:
         visitor = self._visitor(snapshot, request)
         if request.operation.state:
             pool = stateful.place(snapshot, request, visitor)
         else:
             pool = access.find(snapshot, request.model, visitor)
         if isinstance(pool, Refusal):
-            self._refuse(pool, downstream, request, None)
-            return
+            return pool, None, None
         caller = visitor.caller(pool)
         if isinstance(pool, ClosedPool):
-            self._refuse(routing.closed(pool), downstream, request, pool, caller)
-            return
+            return routing.closed(pool), pool, caller
         pinned = _pin(pool, request) or stateful.home(pool, request)
         if isinstance(pinned, Refusal):
-            self._refuse(pinned, downstream, request, pool, caller)
-            return
+            return pinned, pool, caller
         tiers = matching.tiers(pool, request.headers, pinned)
         if not isinstance(tiers, Refusal):
             tiers = needs.fitting(pool, request, tiers)
         if pool.stateful is not None and request.ties.kept and not isinstance(tiers, Refusal):
             tiers = stateful.preferred(pool, request, tiers)
         if isinstance(tiers, Refusal):
-            self._refuse(tiers, downstream, request, pool, caller)
-            return
+            return tiers, pool, caller
         asker = Asker(request.headers, snapshot.namespace, caller)
         if pool.counts_tokens and not request.operation.state:  # what is only kept costs none
             size = estimate.size(request)
             tokens = self._services.state.estimates.of_pool(pool, size)
             asker = Asker(request.headers, snapshot.namespace, caller, size, tokens)
-        self._admit(request, pool, tiers, asker, downstream)
+        return Way(snapshot, pool, tiers, asker)
 
     def _visitor(self, snapshot: Snapshot, request: Request) -> Visitor:
         digest = callers.shown(request.headers) if snapshot.caller_files else None
         return Visitor(self._services.callers, digest, self._services.clock.now())
 
-    def _admit(self, request: Request, pool: Pool, tiers: Tiers, asker: Asker, downstream: Downstream) -> None:
-        now = self._services.clock.now()
-        permit = self._services.state.admit(pool, now, asker)
-        if isinstance(permit, Limited):
-            self._refuse(_limited(pool, permit, asker.caller), downstream, request, pool, asker.caller)
-            return
-        self._services.state.budget(pool).request(now)
-        self._exchange(request, pool, tiers, asker, permit, downstream)
+    def _admit(self, request: Request, way: Way, downstream: Downstream) -> None:
+        pool = way.pool
+        admitted = self._services.state.admit(pool, self._services.clock.now(), way.asker)
+        match admitted:
+            case Permit():
+                self._exchange(request, way, admitted, downstream)
+            case Waiting():
+                self._queueing.enter(Queued(request, downstream, way, admitted))
+            case Limited():
+                self._refuse(_limited(pool, admitted, way.asker.caller), downstream, request, pool, way.asker.caller)
 
     def _exchange(
-        self, request: Request, pool: Pool, tiers: Tiers, asker: Asker, permit: Permit, downstream: Downstream
+        self, request: Request, way: Way, permit: Permit, downstream: Downstream, arrived: float | None = None
     ) -> None:
-        exchange = Exchange(self._services, request, pool, tiers, asker, permit, downstream, self._exchanges.discard)
+        now, pool = self._services.clock.now(), way.pool
+        self._services.state.budget(pool).request(now)
+
+        def over(exchange: Exchange) -> None:
+            self._exchanges.discard(exchange)
+            self._freed(pool, now)
+
+        exchange = Exchange(self._services, request, pool, way.tiers, way.asker, permit, downstream, over, arrived)
         self._exchanges.add(exchange)
         exchange.start()
+
+    # -- those who wait for a place
+
+    def _freed(self, pool: Pool, since: float) -> None:
+        """A request is over that held a place since then."""
+        if pool.concurrency is not None:
+            self._services.state.places(pool).held(self._services.clock.now() - since)
+        there = self.snapshot.pools.get(pool.name) if self.snapshot is not None else None
+        if isinstance(there, Pool):
+            self._queueing.serve(there)
+
+    def _turn(self, queued: Queued, permit: Permit) -> None:
+        """It has its place; where the config has changed, it goes as the new one says."""
+        way: Way | None = queued.way
+        if self.snapshot is not None and self.snapshot is not queued.way.snapshot:
+            way = self._way(self.snapshot, queued.request, queued.downstream, queued.waiting.since)
+        if way is None:
+            permit.refund(self._services.clock.now())
+        elif way.pool.name != queued.way.pool.name:
+            permit.refund(self._services.clock.now())
+            self._admit(queued.request, way, queued.downstream)
+        else:
+            self._exchange(queued.request, way, permit, queued.downstream, queued.waiting.since)
+
+    def _again(self, queued: Queued) -> None:
+        assert self.snapshot is not None, "a config was taken over"
+        way = self._way(self.snapshot, queued.request, queued.downstream, queued.waiting.since)
+        if way is not None:
+            self._admit(queued.request, way, queued.downstream)
+
+    def _refuse_queued(self, queued: Queued, refusal: Refusal) -> None:
+        way = queued.way
+        self._refuse(refusal, queued.downstream, queued.request, way.pool, way.asker.caller, queued.waiting.since)
+
+    def _left(self, queued: Queued) -> None:
+        way = queued.way
+        self._record(None, queued.request, way.pool, None, way.asker.caller, queued.waiting.since)
 
     def _list_models(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
         visitor, model = self._visitor(snapshot, request), request.model_id
@@ -144,9 +217,10 @@ class Proxy:
         request: Request | None,
         pool: Pool | ClosedPool | None,
         caller: str | None = None,
+        arrived: float | None = None,
     ) -> None:
         body = openai.refusal_body(refusal)
-        self._answer(refusal.status, body, downstream, request, pool, refusal, caller)
+        self._answer(refusal.status, body, downstream, request, pool, refusal, caller, arrived)
 
     def _answer(
         self,
@@ -157,6 +231,7 @@ class Proxy:
         pool: Pool | ClosedPool | None,
         refusal: Refusal | None,
         caller: str | None = None,
+        arrived: float | None = None,
     ) -> None:
         named: Headers = ()
         if pool is not None:
@@ -169,19 +244,25 @@ class Proxy:
         downstream.head(status, (_JSON, *told, *named, ("content-length", str(len(body)))))
         downstream.write(body)
         downstream.finish()
-        self._record(status, request, pool, refusal, caller)
+        self._record(status, request, pool, refusal, caller, arrived)
 
     def _record(
         self,
-        status: int,
+        status: int | None,
         request: Request | None,
         pool: Pool | ClosedPool | None,
         refusal: Refusal | None,
         caller: str | None,
+        arrived: float | None,
     ) -> None:
+        """`arrived`: where it waited for a place, since when."""
         now = self._services.clock.now()
         code = refusal.code if refusal is not None else None
         account = Account(now, request, pool, status=status, refusal=code, caller=caller)
+        if arrived is not None:
+            account.started, account.queued = arrived, now - arrived
+        if status is None:
+            account.outcome = Outcome.CANCELLED
         trace = account.trace(self._services.telemetry)
         record = account.record(now, trace.trace_id)
         trace.end(record)
@@ -205,8 +286,9 @@ def _limited(pool: Pool, limited: Limited, caller: str | None) -> Refusal:
     """429 in our own name: which limit, and the earliest moment at which it opens (B12)."""
     wait = f"try again in {limited.retry_after:.1f} s"
     if limited.kind == "concurrency":
-        message = f"pool {pool.name}: {limited.max} requests are in flight, which is its limit; {wait}"
-        return Refusal("concurrency_exceeded", message, retry_after=limited.retry_after)
+        queue = f", and {limited.waiting} wait" if limited.waiting else ""
+        message = f"pool {pool.name}: {limited.max} requests are in flight, which is its limit{queue}; {wait}"
+        return Refusal("concurrency_exceeded", message, retry_after=limited.retry_after, headers=limited.headers)
     values = f" for this value of {limited.header}" if limited.header else ""
     values = f" for caller {caller}" if limited.own and caller is not None else values
     if limited.never:

@@ -141,6 +141,13 @@ class View:
         """Go on."""
         self._fakes[name].mend()
 
+    def queue_lengths(self) -> Iterator[tuple[str, int]]:
+        """How many wait in each pool where they may, for a scrape."""
+        snapshot = self._proxy.snapshot
+        for pool in snapshot.pools.values() if snapshot is not None else ():
+            if isinstance(pool, Pool) and pool.queue is not None:
+                yield pool.name, self._state.waiting(pool)
+
     def target_states(self) -> Iterator[TargetState]:
         """The stance of every target, for a scrape."""
         snapshot, now = self._proxy.snapshot, self._clock.now()

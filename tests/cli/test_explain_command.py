@@ -34,7 +34,7 @@ spec:
   models: [{name: chat}, {name: "gpt-*"}]
   limits:
     requests: [{name: minute, max: 60, per: 1m, burst: 10}]
-    concurrency: {max: 8}
+    concurrency: {max: 8, queue: {max: 4, timeout: 5s}}
   timeouts: {total: 90s}
   targets:
   - {name: big, providerRef: {name: big}, model: gpt-4o, weight: 70, limits: {requests: [{name: few, max: 5, per: 1m}]}}
@@ -121,7 +121,8 @@ def test_limits_fallback_and_deadlines_are_those_that_count(told: Any) -> None:
     assert (few["name"], few["max"]) == ("target big, few", 5)
     assert (account["name"], account["max"]) == ("provider small, account", 30), "two targets use it: it stands once"
     assert (minute["name"], minute["max"], minute["per"], minute["remaining"]) == ("minute", 60, 60.0, 9)
-    assert concurrency == {"name": "concurrency", "max": 8, "inFlight": 1}
+    queue = {"waiting": 0, "max": 4, "timeout": 5.0}
+    assert concurrency == {"name": "concurrency", "max": 8, "inFlight": 1, "queue": queue}
     assert seen["fallback"]["maxAttempts"] == 4
     assert "Unreachable" in seen["fallback"]["outcomes"]
     assert (seen["deadlines"]["total"], seen["deadlines"]["client"]) == (90, 30)

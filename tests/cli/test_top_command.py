@@ -114,13 +114,18 @@ def test_closed_pools_problems_fakes_and_lost_sidecars_are_told() -> None:
 def test_what_a_newer_sidecar_tells_is_shown_as_it_is_called() -> None:
     state = a_state()
     pool = state["pools"][0]
-    pool |= {"servingPriority": None, "queue": {"waiting": 2, "max": 0}}
+    pool |= {
+        "servingPriority": None,
+        "line": {"waiting": 2, "max": 0},
+        "queue": {"waiting": 3, "max": 5, "timeout": 1.0},
+    }
     pool["targets"][0] |= {"waitSeconds": 0.2134, "warm": True, "tags": ["a", "b"], "odd": [{}], "none": None}
     pool["unresolved"] = [{"name": "gone", "reason": "ProviderNotFound", "message": "there is no Provider x"}]
     pool["limits"][0] |= {"remaining": 0, "reset": 0.5, "count": "Total"}
     shown = text(state)
     assert "nobody can be asked" in shown
-    assert "queue waiting 2  queue max 0" in shown
+    assert "line waiting 2  line max 0" in shown
+    assert "waiting 3 of 5" in shown
     assert "waitSeconds 0.213  warm  tags a, b" in shown
     assert "gone  left out: ProviderNotFound\n      there is no Provider x" in shown
     assert "0 left of 60 per 1 min, whole in 0.5 s  count Total" in shown

@@ -157,7 +157,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         limits={
             "requests": [{"name": "m", "max": 60, "per": "1m", "burst": 5, "scope": "Sidecar", **tenants}],
             "tokens": [{"name": "day", "max": 10**12, "per": "24h"}],
-            "concurrency": {"max": 4},
+            "concurrency": {"max": 4, "queue": {"max": 7, "timeout": "3s"}},
         },
         timeouts={"total": "30s"},
         lastResort="Refuse",
@@ -256,7 +256,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         "limits": {
             "requests": ({"name": "m", "max": 60, "per": 60000, "burst": 5, "scope": "Sidecar", **tenants},),
             "tokens": (day,),
-            "concurrency": {"max": 4},
+            "concurrency": {"max": 4, "queue": {"max": 7, "timeout": 3000}},
         },
         "total": 30000,
         "lastResort": "Refuse",

@@ -219,7 +219,14 @@ pools = st.builds(
             "limits": _part(
                 requests=_request_limits,
                 tokens=_token_limits,
-                concurrency=st.fixed_dictionaries({"max": st.integers(1, 100)}),
+                concurrency=st.fixed_dictionaries(
+                    {"max": st.integers(1, 100)},
+                    optional={
+                        "queue": st.fixed_dictionaries(
+                            {"max": st.integers(0, 100)}, optional={"timeout": _time(1, 3_600_000)}
+                        )
+                    },
+                ),
             ),
             "parameters": _parameters,
             "timeouts": _part(total=_time(1)),

@@ -59,6 +59,21 @@ class TokenLimit(RequestLimit):
     )
 
 
+class Queue(Spec):
+    """Who may wait for a place."""
+
+    example: ClassVar[str] = "{max: 20, timeout: 10s}"
+
+    max: Annotated[int, Between(0, 100_000)] = Field(
+        description="How many may wait in each sidecar. 0: nobody, what comes when it is full is refused."
+    )
+    timeout: Annotated[str, Within("1ms", "1h")] | None = Field(
+        default=None,
+        description="How long one may wait, then it is refused. The wait counts against timeouts.total and never lasts "
+        "longer. Default: 10s.",
+    )
+
+
 class Concurrency(Spec):
     """So many requests at once."""
 
@@ -66,7 +81,12 @@ class Concurrency(Spec):
 
     max: Annotated[int, Between(1, 1_000_000)] = Field(
         description="Requests at once, each counted to the end of its answer. Each sidecar takes max / number of "
-        "sidecars in the namespace, at least 1. Above it: 429."
+        "sidecars in the namespace, at least 1. Above it: the queue, or 429."
+    )
+    queue: Queue | None = Field(
+        default=None,
+        description="Let requests wait for a place instead of refusing them at once. Callers, or the values of the "
+        "first limit by Header, take turns. Default: nobody waits.",
     )
 
 

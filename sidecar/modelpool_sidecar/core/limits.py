@@ -129,7 +129,8 @@ class Limited:
     """Refused. `limit`: its name, or `concurrency`. `retry_after`: the earliest moment at which it would be open.
 
     `level`: where it stands. `header`: whose values have a bucket each, where it is divided by one. `asked`: for how
-    many; `never`: for more than it will ever let pass at once, `max` of them.
+    many; `never`: for more than it will ever let pass at once, `max` of them. `waiting`: how many stand in
+    the queue, where that is full.
     """
 
     limit: str
@@ -143,6 +144,7 @@ class Limited:
     never: bool = False
     own: bool = False
     """It was reached by the caller alone."""
+    waiting: int = 0
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:

@@ -75,6 +75,8 @@ class Record:
     observed: tuple[str, ...] = ()
     caller: str | None = None
     """Whose key it showed, at a pool that asks for one: a configured name."""
+    queued: float | None = None
+    """Seconds that it waited for a place in its pool; None where it did not."""
 
     @property
     def pool_label(self) -> str:

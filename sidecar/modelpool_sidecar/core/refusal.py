@@ -40,6 +40,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unsupported_media_type": (415, "invalid_request_error"),
     "rate_limit_exceeded": (429, "rate_limit_error"),
     "concurrency_exceeded": (429, "rate_limit_error"),
+    "queue_timeout": (429, "rate_limit_error"),
     "all_limited": (429, "rate_limit_error"),
     "internal_error": (500, "server_error"),
     "upstream_auth_error": (502, "upstream_error"),

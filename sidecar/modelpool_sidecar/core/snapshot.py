@@ -19,6 +19,7 @@ from modelpool_sidecar.core.catalogue import BY_WORD
 from modelpool_sidecar.core.cost import Prices
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.parameters import Parameters
+from modelpool_sidecar.core.queue import Queue
 
 TargetKey = tuple[str, str, str, str]
 """Identity of a target's health (B48): provider, base URL, model, credential digest: a new key is a new identity."""
@@ -172,6 +173,7 @@ class Pool:
     fallback: Fallback
     request_limits: tuple[RequestLimit, ...]
     concurrency: int | None
+    queue: Queue | None
     total: float
     last_resort: bool
     pinning: bool
@@ -422,6 +424,7 @@ def _pool(
             for limit in own
         ),
         concurrency=raw.limits.concurrency.max if raw.limits.concurrency else None,
+        queue=_queue(raw.limits.concurrency),
         total=_seconds(raw.total),
         last_resort=raw.last_resort == "SoonestToRecover",
         pinning=raw.pinning == "Allowed",
@@ -443,6 +446,11 @@ def _caller_limits(pool: contract.Pool) -> Mapping[str, tuple[RequestLimit, ...]
             if entry.limits.requests or entry.limits.tokens
         }
     )
+
+
+def _queue(raw: contract.Concurrency | None) -> Queue | None:
+    found = raw.queue if raw is not None else None
+    return None if found is None else Queue(found.max, _seconds(found.timeout))
 
 
 def _parameters(pool: contract.Pool, raw: tuple[contract.Parameter, ...]) -> Parameters:

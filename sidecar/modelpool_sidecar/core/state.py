@@ -7,13 +7,15 @@ mentions any more is forgotten. A permit or ticket that outlives what it came fr
 
 from typing import Any
 
+from modelpool_sidecar.core import queue
 from modelpool_sidecar.core.allowance import NOBODY, Asker
 from modelpool_sidecar.core.budget import RetryBudget
 from modelpool_sidecar.core.estimate import Estimates
 from modelpool_sidecar.core.health import Health
 from modelpool_sidecar.core.learned import Learned
 from modelpool_sidecar.core.levels import Found, Levels
-from modelpool_sidecar.core.limits import FULL_RETRY_AFTER, InFlight, Limited, Permit
+from modelpool_sidecar.core.limits import Limited, Permit
+from modelpool_sidecar.core.queue import Places, Waiting
 from modelpool_sidecar.core.quotas import Quotas
 from modelpool_sidecar.core.shaping import Shaping
 from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Snapshot, Target, TargetKey
@@ -24,7 +26,7 @@ class State:
 
     def __init__(self, sidecars: int = 1) -> None:
         self.levels = Levels(sidecars)
-        self._in_flight: dict[str, InFlight] = {}
+        self._places: dict[str, Places] = {}
         self._health: dict[TargetKey, Health] = {}
         self._budgets: dict[str, RetryBudget] = {}
         self._open: dict[str, int] = {}
@@ -35,7 +37,7 @@ class State:
         self.shaping = Shaping()
 
     def __repr__(self) -> str:
-        running = sum(pool.count for pool in self._in_flight.values())
+        running = sum(pool.count for pool in self._places.values())
         return f"<State: {len(self._health)} targets, {len(self.levels.buckets)} buckets, {running} requests in flight>"
 
     @property
@@ -48,19 +50,57 @@ class State:
         """The shares change at once; buckets take their new shape when they are next looked at."""
         self.levels.sidecars = max(1, count)
 
-    def admit(self, pool: Pool, now: float, asker: Asker = NOBODY) -> Permit | Limited:
-        """One request: all limits of the pool in one step, or none of them (B9)."""
-        found = self.levels.find(pool.admission_limits(asker.caller), asker, now)
-        refused = self._refusal(pool, found)
-        return Permit(self._running(pool), found.take()) if refused is None else refused
+    def admit(self, pool: Pool, now: float, asker: Asker = NOBODY) -> Permit | Waiting | Limited:
+        """One request: all limits of the pool in one step, or none of them (B9); where only a place lacks, it waits.
+
+        Who waits has taken its share of the limits on requests; `take_turn` gives it a place, `give_up` ends its wait.
+        """
+        found, places = self.levels.find(pool.admission_limits(asker.caller), asker, now), self.places(pool)
+        refused = self._refusal(pool, places, found)
+        if refused is None:
+            return Permit(places, found.take())
+        if refused.kind != "concurrency" or pool.queue is None or len(places.line) >= pool.queue.max:
+            return refused
+        if found.refusal() is not None:
+            return refused
+        waiting = Waiting(queue.row(pool.request_limits, asker), now, found.take())
+        places.line.join(waiting)
+        return waiting
+
+    def take_turn(self, pool: Pool) -> tuple[Waiting, Permit] | None:
+        """Who is next, with its place, where one is free."""
+        places, most = self.places(pool), self._concurrency(pool)
+        if most is not None and places.count >= most:
+            return None
+        waiting = places.line.next()
+        return None if waiting is None else (waiting, Permit(places, waiting.grip))
+
+    def give_up(self, pool: str, waiting: Waiting, now: float) -> None:
+        """Its wait ends without a place, and it is as if it had not come (B9)."""
+        places = self._places.get(pool)
+        if places is not None:
+            places.line.leave(waiting)
+        waiting.grip.give_back(now)
 
     def would_allow(self, pool: Pool, now: float, asker: Asker = NOBODY) -> bool:
         """Whether `admit` would; looking never consumes (B3)."""
-        return self._refusal(pool, self.levels.find(pool.admission_limits(asker.caller), asker, now)) is None
+        return (
+            self._refusal(pool, self.places(pool), self.levels.find(pool.admission_limits(asker.caller), asker, now))
+            is None
+        )
+
+    def retry_after(self, pool: Pool) -> float:
+        """Seconds until a place of the pool is expected to be free."""
+        return self.places(pool).retry_after(self._concurrency(pool) or 1)
+
+    def waiting(self, pool: Pool) -> int:
+        """How many requests of the pool wait for a place."""
+        found = self._places.get(pool.name)
+        return len(found.line) if found else 0
 
     def in_flight(self, pool: Pool) -> int:
         """How many requests of the pool run at the moment."""
-        found = self._in_flight.get(pool.name)
+        found = self._places.get(pool.name)
         return found.count if found else 0
 
     def health(self, target: Target) -> Health:
@@ -126,8 +166,8 @@ class State:
             del self._health[key]
             forgotten.append(key)
         forgotten += self.levels.retain(limits, shut)
-        for name in [name for name in {**self._in_flight, **self._budgets} if name not in snapshot.pools]:
-            self._in_flight.pop(name, None)
+        for name in [name for name in {**self._places, **self._budgets} if name not in snapshot.pools]:
+            self._places.pop(name, None)
             self._budgets.pop(name, None)
             forgotten.append(("pool", name))
         for key, health in self._health.items():
@@ -167,6 +207,9 @@ class State:
             "strategy": pool.strategy.type,
             "inFlight": self.in_flight(pool),
             "concurrency": self._concurrency(pool),
+            "queue": None
+            if pool.queue is None
+            else {"waiting": self.waiting(pool), "max": pool.queue.max, "timeout": pool.queue.timeout},
             "retriesLeft": budget.remaining(now),
             "limits": [self.levels.describe(limit, now) for limit in pool.request_limits],
             "callerLimits": [
@@ -201,17 +244,22 @@ class State:
             "unsupported": sorted(operation for key, operation in self._unsupported if key == target.key),
         }
 
-    def _refusal(self, pool: Pool, found: Found) -> Limited | None:
+    def _refusal(self, pool: Pool, places: Places, found: Found) -> Limited | None:
         """The one that lasts longest."""
-        worst, places = found.refusal(), self._concurrency(pool)
-        if places is None or self.in_flight(pool) < places:
+        worst, most = found.refusal(), self._concurrency(pool)
+        if most is None or places.free(most):
             return worst
-        if worst is not None and worst.retry_after >= FULL_RETRY_AFTER:
+        wait = places.retry_after(most)
+        if worst is not None and worst.retry_after >= wait:
             return worst
-        return Limited("concurrency", FULL_RETRY_AFTER, places, "concurrency", found.told())
+        return Limited("concurrency", wait, most, "concurrency", found.told(), waiting=len(places.line))
 
-    def _running(self, pool: Pool) -> InFlight:
-        return self._in_flight.setdefault(pool.name, InFlight())
+    def places(self, pool: Pool) -> Places:
+        """The places of the pool, and who waits for one."""
+        found = self._places.get(pool.name)
+        if found is None:
+            found = self._places[pool.name] = Places()
+        return found
 
     def _concurrency(self, pool: Pool) -> int | None:
         """This sidecar's part of the pool's concurrency: at least 1, or the pool would never answer here."""

@@ -42,6 +42,7 @@ class Metrics:
         self._requests = _counter(names.REQUESTS, self.registry)
         self._duration = _histogram(names.REQUEST_DURATION, self.registry, names.BUCKETS)
         self._first_token = _histogram(names.FIRST_TOKEN, self.registry, names.FIRST_TOKEN_BUCKETS)
+        self._queue_wait = _histogram(names.QUEUE_WAIT, self.registry, names.BUCKETS)
         self._attempts = _counter(names.ATTEMPT_COUNT, self.registry)
         self._fallbacks = _counter(names.FALLBACKS, self.registry)
         self._retries = _counter(names.RETRIES, self.registry)
@@ -69,6 +70,8 @@ class Metrics:
         self._duration.of((pool, operation, "true" if record.stream else "false")).observe(record.duration)
         if record.first_token is not None:
             self._first_token.of((pool, target)).observe(record.first_token)
+        if record.queued is not None:
+            self._queue_wait.of((pool,)).observe(record.queued)
         for kind, tokens in zip(names.TOKEN_TYPES, _tokens(record.usage), strict=True):
             if tokens is not None and tokens > 0:
                 self._tokens.of((pool, target, kind)).inc(tokens)
@@ -106,9 +109,14 @@ class Metrics:
         if ok and digest is not None:
             self._observed.digest = digest
 
-    def observe(self, states: Callable[[], Iterable[TargetState]], in_flight: Callable[[], int]) -> None:
-        """Where a scrape finds the stances of targets and the number of requests in flight."""
-        self._observed.states, self._observed.in_flight = states, in_flight
+    def observe(
+        self,
+        states: Callable[[], Iterable[TargetState]],
+        in_flight: Callable[[], int],
+        queues: Callable[[], Iterable[tuple[str, int]]] = tuple,
+    ) -> None:
+        """Where a scrape finds the stances of targets, how many requests are in flight and how many wait where."""
+        self._observed.states, self._observed.in_flight, self._observed.queues = states, in_flight, queues
 
     def text(self) -> bytes:
         """Everything, in the format of CONTENT_TYPE."""
@@ -155,11 +163,15 @@ class _Observed(Collector):
         self.digest: str | None = None
         self.states: Callable[[], Iterable[TargetState]] = tuple
         self.in_flight: Callable[[], int] = int
+        self.queues: Callable[[], Iterable[tuple[str, int]]] = tuple
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauges as they are now."""
         in_flight = _gauge(names.IN_FLIGHT)
         in_flight.add_metric((), self.in_flight())
+        queues = _gauge(names.QUEUE_LENGTH)
+        for pool, length in self.queues():
+            queues.add_metric((pool,), length)
         stances, shares = _gauge(names.STANCE), _gauge(names.SHARE)
         for state in self.states():
             for stance in names.STANCES:
@@ -169,7 +181,7 @@ class _Observed(Collector):
         config = _gauge(names.CONFIG_INFO)
         if self.digest is not None:
             config.add_metric((self.digest,), 1.0)
-        yield from (in_flight, stances, shares, config)
+        yield from (in_flight, queues, stances, shares, config)
 
 
 def _gauge(metric: names.Metric) -> GaugeMetricFamily:

@@ -49,6 +49,7 @@ TARGET = "modelpool.target"
 PROVIDER = "modelpool.provider"
 OUTCOME = "modelpool.outcome"
 REFUSAL = "modelpool.refusal"
+QUEUED = "modelpool.queued_ms"
 ATTEMPTS = "modelpool.attempts"
 CONFIG = "modelpool.config"
 COST = "modelpool.cost"
@@ -202,6 +203,13 @@ CALLER_COST = Metric(
     "Cost of the answers to callers with a key, in US dollars; what has no price is not in it.",
 )
 IN_FLIGHT = Metric("modelpool_in_flight", "gauge", (), "Requests that are being treated now.")
+QUEUE_LENGTH = Metric("modelpool_queue_length", "gauge", ("pool",), "Requests that wait for a place in the pool now.")
+QUEUE_WAIT = Metric(
+    "modelpool_queue_wait_seconds",
+    "histogram",
+    ("pool",),
+    "How long requests that had to wait for a place waited, with and without success.",
+)
 STANCE = Metric(
     "modelpool_target_stance",
     "gauge",
@@ -233,6 +241,8 @@ METRICS: tuple[Metric, ...] = (
     CALLER_TOKENS,
     CALLER_COST,
     IN_FLIGHT,
+    QUEUE_LENGTH,
+    QUEUE_WAIT,
     STANCE,
     SHARE,
     RELOADS,

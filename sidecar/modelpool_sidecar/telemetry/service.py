@@ -63,9 +63,14 @@ class TelemetryService:
         spans = self._tracing.begin(route, operation, headers, started) if self._tracing else None
         return ServiceTrace(self.metrics, spans, headers)
 
-    def observe(self, states: Callable[[], Iterable[TargetState]], in_flight: Callable[[], int]) -> None:
+    def observe(
+        self,
+        states: Callable[[], Iterable[TargetState]],
+        in_flight: Callable[[], int],
+        queues: Callable[[], Iterable[tuple[str, int]]] = tuple,
+    ) -> None:
         """Where a scrape finds the stances of targets and the number of requests in flight."""
-        self.metrics.observe(states, in_flight)
+        self.metrics.observe(states, in_flight, queues)
 
     def config_reload(self, ok: bool, digest: str | None = None) -> None:
         """A changed config was read (the first one too); `digest` of the one that is in force now."""

@@ -1,5 +1,6 @@
 """Every example of docs/limits.md runs: compiled as on disk, in front of Fake providers on real sockets (B8 to B12)."""
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from modelpool_operator.desired import desired
 from modelpool_operator.resources import observe
 from modelpool_sidecar.core import buckets, estimate
 from modelpool_sidecar.core.refusal import CODES
+from modelpool_sidecar.fake.raw import RawAnswer
 from running import Running, running
 
 PAGE = Path(__file__).parents[3] / "docs" / "limits.md"
@@ -52,7 +54,7 @@ def names(seen: list[tuple[str, dict[str, str]]]) -> list[str]:
 
 async def test_every_example_of_the_page_does_what_the_page_says() -> None:
     config = examples()
-    assert [pool.name for pool in config.pools] == ["minute", "spill", "tenants", "tokens", "watched"]
+    assert [pool.name for pool in config.pools] == ["minute", "patient", "spill", "tenants", "tokens", "watched"]
     limits = {provider.name: {"limits": provider.limits.model_dump()} for provider in config.providers}
     async with running(*PLACES, pools=list(config.pools), changes=limits) as held:
         quick = await asked(held, "minute", 4)
@@ -69,6 +71,10 @@ async def test_every_example_of_the_page_does_what_the_page_says() -> None:
         assert names(spilled) == ["west", "west", "cloud", "all_limited"]
         assert spilled[0][1]["x-ratelimit-remaining-requests"] == "1"
         assert spilled[3][1]["retry-after"] == "60", "the real time stands in the message"
+        for fake in held.fakes.values():
+            fake.answer_with(RawAnswer(headers=(("content-type", "application/json"),), body=(b"{}",), before=0.3))
+        together = await asyncio.gather(*(asked(held, "patient", 1) for _ in range(10)))
+        assert sorted(where for [(where, _)] in together) == ["concurrency_exceeded"] * 5 + ["east"] * 5
         watched = await asked(held, "watched", 3)
         assert names(watched) == ["east"] * 3
         assert not any("x-ratelimit-limit-requests" in headers for _, headers in watched)

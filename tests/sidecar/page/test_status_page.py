@@ -79,7 +79,7 @@ async def test_who_serves_cools_probes_ramps_or_is_drained_can_be_read(chromium:
                 models=("chat", "gpt-*"),
                 limits={
                     "requests": [{"name": "minute", "max": 60, "per": 60_000, "burst": 60, "scope": "Sidecar"}],
-                    "concurrency": {"max": 8},
+                    "concurrency": {"max": 8, "queue": {"max": 4, "timeout": 5_000}},
                 },
                 unresolved=({"target": "gone", "reason": "ProviderNotFound", "message": "there is no Provider gone"},),
             ),
@@ -98,6 +98,7 @@ async def test_who_serves_cools_probes_ramps_or_is_drained_can_be_read(chromium:
         text = await tab.shows("chat", "answers to chat, gpt-*", "priority 0: is asked first", "priority 1: waits")
         assert "weight 90 of 100" in text
         assert "0 of 8 in flight" in text
+        assert "0 of 4 waiting" in text
         assert "60 per 1 min" in text
         await tab.shows("gone\nProviderNotFound", "there is no Provider gone")
         await tab.shows("idle\ndrained by hand", "keyless\nno key yet\nhas no key yet (Secret openai, key api-key)")

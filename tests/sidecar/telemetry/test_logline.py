@@ -76,13 +76,13 @@ def test_a_refusal_is_a_short_line():
 
 def test_every_part_of_a_record_has_its_field():
     told = {field.name for field in dataclasses.fields(Record)}
-    named = {"usage": "input_tokens", "first_token": "first_token_ms", "duration": "duration_ms"}
+    named = {"usage": "input_tokens", "first_token": "first_token_ms", "duration": "duration_ms", "queued": "queued_ms"}
     assert {named.get(name, name) for name in told} - {"started"} <= set(logline.FIELDS)
 
 
 def test_the_fields_stand_in_the_documented_order():
     rare = {"first_token": 0.1, "client_retry": 1, "refusal": "upstream_error", "observed": ("pool/minute",)}
-    told = record(cost=Decimal("0.1"), stream=True, caller="alice", **rare)
+    told = record(cost=Decimal("0.1"), stream=True, caller="alice", queued=0.5, **rare)
     line = logline.log_line(told, trace_id="ab", ended=0.0)
     assert tuple(json.loads(line)) == logline.FIELDS
 

@@ -1,0 +1,154 @@
+"""What happens to a request that waits for a place: its turn comes, it waits too long, its client leaves, or we end.
+
+The shell of `core.queue`: it holds the request and its timer, and is called whenever a place may be free. Each wait
+ends exactly once, and ends in one call of `Ends`.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelpool_sidecar import faults
+from modelpool_sidecar.core import queue
+from modelpool_sidecar.core.allowance import Asker
+from modelpool_sidecar.core.limits import Permit
+from modelpool_sidecar.core.needs import Tiers
+from modelpool_sidecar.core.queue import Waiting
+from modelpool_sidecar.core.refusal import Refusal
+from modelpool_sidecar.core.request import Request
+from modelpool_sidecar.core.snapshot import Pool, Snapshot
+from modelpool_sidecar.core.state import State
+from modelpool_sidecar.ports import Clock, Downstream, Timer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a request goes, as a snapshot has it."""
+
+    snapshot: Snapshot
+    pool: Pool
+    tiers: Tiers
+    asker: Asker
+
+
+@dataclass(eq=False, slots=True)
+class Queued:
+    """One request that waits."""
+
+    request: Request
+    downstream: Downstream
+    way: Way
+    waiting: Waiting
+    timer: Timer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Who hears how a wait ended. `again`: its pool is no more, it has to find another way or be refused."""
+
+    turn: Callable[[Queued, Permit], None]
+    refused: Callable[[Queued, Refusal], None]
+    left: Callable[[Queued], None]
+    again: Callable[[Queued], None]
+
+
+class Queueing:
+    """All that wait, in the order in which they came."""
+
+    def __init__(self, clock: Clock, state: State, ends: Ends) -> None:
+        self._clock, self._state, self._ends = clock, state, ends
+        self._queued: dict[Waiting, Queued] = {}
+        self._serving: set[str] = set()
+        self._closing = False
+
+    def __repr__(self) -> str:
+        return f"<Queueing: {len(self._queued)} wait>"
+
+    def __len__(self) -> int:
+        return len(self._queued)
+
+    def enter(self, queued: Queued) -> None:
+        """It stands in the line of its pool; its patience begins."""
+        self._queued[queued.waiting] = queued
+        if self._closing:
+            self._refuse(queued, _draining())
+            return
+        pool = queued.way.pool
+        assert pool.queue is not None, "nobody waits where there is no queue"
+        seconds = queue.patience(pool.queue, pool.total, queued.request.read_timeout)
+        queued.downstream.on_gone = lambda: self._gone(queued)
+        queued.downstream.on_drain_deadline = lambda: self._refuse(queued, _draining())
+        queued.timer = self._clock.call_later(seconds, lambda: self._late(queued))
+
+    def serve(self, pool: Pool) -> None:
+        """Places may be free: as many as there are go to those whose turn it is."""
+        if not self._queued or pool.name in self._serving:
+            return
+        self._serving.add(pool.name)
+        try:
+            while (turn := self._state.take_turn(pool)) is not None:
+                waiting, permit = turn
+                self._turn(self._queued[waiting], permit)
+        finally:
+            self._serving.discard(pool.name)
+
+    def reload(self, snapshot: Snapshot) -> None:
+        """Other numbers hold: more may go at once; who waits for a pool that is no more is told so."""
+        for queued in list(self._queued.values()):
+            if queued.waiting not in self._queued:
+                continue
+            pool = snapshot.pools.get(queued.way.pool.name)
+            if isinstance(pool, Pool):
+                self.serve(pool)
+            else:
+                self._end(queued)
+                self._state.give_up(queued.way.pool.name, queued.waiting, self._clock.now())
+                self._ends.again(queued)
+
+    def close(self) -> None:
+        """The process ends: nobody waits any more (B51)."""
+        self._closing = True
+        for queued in list(self._queued.values()):
+            self._refuse(queued, _draining())
+
+    def _turn(self, queued: Queued, permit: Permit) -> None:
+        self._end(queued)
+        try:
+            self._ends.turn(queued, permit)
+        except Exception as error:  # whatever it is: a client waits, and so do those behind it
+            faults.log(logger, "a request ended by a fault of ours", error)
+            permit.refund(self._clock.now())
+            self._ends.refused(queued, Refusal("internal_error", "the sidecar failed; its log says how", spent=True))
+
+    def _late(self, queued: Queued) -> None:
+        pool, waited = queued.way.pool, self._clock.now() - queued.waiting.since
+        message = (
+            f"pool {pool.name}: no place was free for {waited:.1f} s, and a request waits no longer; try again later"
+        )
+        self._refuse(queued, Refusal("queue_timeout", message, retry_after=self._state.retry_after(pool)))
+
+    def _gone(self, queued: Queued) -> None:
+        """The client left (B31)."""
+        if self._end(queued):
+            self._state.give_up(queued.way.pool.name, queued.waiting, self._clock.now())
+            self._ends.left(queued)
+
+    def _refuse(self, queued: Queued, refusal: Refusal) -> None:
+        if self._end(queued):
+            self._state.give_up(queued.way.pool.name, queued.waiting, self._clock.now())
+            self._ends.refused(queued, refusal)
+
+    def _end(self, queued: Queued) -> bool:
+        """Whether it still waited."""
+        if self._queued.pop(queued.waiting, None) is None:
+            return False
+        if queued.timer is not None:
+            queued.timer.cancel()
+        queued.downstream.on_gone = queued.downstream.on_drain_deadline = None
+        return True
+
+
+def _draining() -> Refusal:
+    return Refusal("draining", "the sidecar is shutting down", retry_after=1.0)
