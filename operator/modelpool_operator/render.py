@@ -133,7 +133,7 @@ def _requires(spec: ModelPoolSpec, strategy: contract.StrategyName, targets: tup
     """What a sidecar must be able to do, so that it does not serve the pool by half (B52)."""
     needs = {
         "callers": spec.callers,
-        "limits": _limits_need_a_newer_sidecar(spec, targets),
+        "limits": strategy == "LowestUsage" or _limits_need_a_newer_sidecar(spec, targets),
         "lowest-cost": strategy == "LowestCost",
         "match": any(target.match for target in targets),
         "parameters": spec.parameters or any(target.parameters for target in targets),

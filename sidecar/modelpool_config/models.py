@@ -285,8 +285,10 @@ class Fallback(Frozen):
     retry_budget: RetryBudget
 
 
-StrategyName = Literal["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "LowestCost", "ConsistentHash"]
-"""All but Weighted require `strategies`, and LowestCost `lowest-cost` too (B1)."""
+StrategyName = Literal[
+    "Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "LowestCost", "LowestUsage", "ConsistentHash"
+]
+"""All but Weighted require `strategies`, LowestCost `lowest-cost` and LowestUsage `limits` too (B1)."""
 
 
 class ConsistentHash(Frozen):

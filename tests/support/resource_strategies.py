@@ -172,7 +172,7 @@ _target = st.fixed_dictionaries(
         ),
     },
 )
-_plain = st.sampled_from(["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "LowestCost"])
+_plain = st.sampled_from(["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "LowestCost", "LowestUsage"])
 _hash = st.sampled_from([{"by": "Prompt"}, {"by": "Header", "header": "X-Session"}])
 _strategy = st.one_of(
     st.builds(lambda kind: {"type": kind}, _plain),

@@ -147,8 +147,9 @@ class Strategy(Spec):
         "weights, evenly spread. LeastRequests: of two drawn by weight the one with fewer requests in flight, streams "
         "counted to their end. LowestLatency: the shortest expected wait for the first token, or for the whole answer "
         "where it is no stream. LowestCost: the lowest declared price, three tokens of input for one of output; what "
-        "has no price is the dearest, and equals are drawn by weight. ConsistentHash: equal keys to the same target, "
-        "for warm caches. Default: Weighted.",
+        "has no price is the dearest, and equals are drawn by weight. LowestUsage: the one of whose limits, its own "
+        "and its Provider's, the smallest part is used. ConsistentHash: equal keys to the same target, for warm "
+        "caches. Default: Weighted.",
     )
     consistent_hash: ConsistentHash | None = Field(
         default=None,

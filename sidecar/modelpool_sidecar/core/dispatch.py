@@ -261,7 +261,14 @@ class Dispatch:
         if self.pool.strategy.type == "Weighted":
             return choose(free, lambda target: self.state.share(target, now), self.rng)
         asking = Asking(
-            self.pool, self.state, self.rng, self.stream, self.key, self.model, self.operation != EMBEDDINGS.name
+            self.pool,
+            self.state,
+            self.rng,
+            self.stream,
+            self.key,
+            self.model,
+            self.operation != EMBEDDINGS.name,
+            self.asker,
         )
         chosen, self._turn = asking.choose(free, now)
         return chosen

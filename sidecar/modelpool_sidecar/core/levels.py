@@ -142,6 +142,11 @@ class Levels:
         """The bucket that counts for this asker, in the shape that is in force, and its name."""
         return self.buckets.find(limit.key, who(limit, asker), self._shape(limit), now)
 
+    def used(self, limits: Sequence[RequestLimit], asker: Asker, now: float) -> float:
+        """The part that is used of the limit of which most is; 0 where there is none. Looking takes nothing (B3)."""
+        buckets = (self.bucket(limit, asker, now)[1] for limit in limits if not limit.observe)
+        return max((bucket.used(now) for bucket in buckets), default=0.0)
+
     def observed(self, limit: RequestLimit) -> None:
         """It would have refused one more."""
         self._observed[limit.key] = self._observed.get(limit.key, 0) + 1

@@ -60,6 +60,10 @@ class Gcra:
         """The moment at which it is whole again, if nobody asks."""
         return now + -(-self._level(now) // self._maximum) / _MICROSECONDS
 
+    def used(self, now: float) -> float:
+        """Which part of it is used, 0 to 1; more where more was used than it holds."""
+        return self._level(now) / (self._burst * self._per)
+
     @property
     def burst(self) -> int:
         """How many it holds."""

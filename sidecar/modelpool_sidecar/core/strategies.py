@@ -2,7 +2,8 @@
 
 Theory. RoundRobin takes turns. LeastRequests draws two by weight and takes the one with less in flight for its weight.
 LowestLatency takes the one with the shortest expected wait, which grows with what is in flight there. LowestCost takes
-the one with the lowest declared price; what has no price is the dearest, for unpriced is not free (B14). ConsistentHash
+the one with the lowest declared price; what has no price is the dearest, for unpriced is not free (B14). LowestUsage
+takes the one of whose limits, its own and its provider's, the smallest part is used. ConsistentHash
 takes the owner of the request's key. Weight 0 and ramp mean the same everywhere: a drained target stands only where no
 other does, and one that takes a tenth of its share stands for a tenth of the requests, or of the keys.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from modelpool_sidecar.core import affinity, cost
+from modelpool_sidecar.core.allowance import NOBODY, Asker
 from modelpool_sidecar.core.latency import average
 from modelpool_sidecar.core.rotation import Rotation
 from modelpool_sidecar.core.selection import Pulls, draw, present, pulls
@@ -46,6 +48,7 @@ class Asking:
     key: int | None
     model: str = ""
     answers: bool = True
+    asker: Asker = NOBODY
 
     def choose(self, targets: Sequence[Target], now: float) -> tuple[Target | None, Turn | None]:
         """One of the targets, all of one tier; None where there is none. Looking changes nothing."""
@@ -65,6 +68,10 @@ class Asking:
                 return lowest_latency(standing, self._waits(standing, now), self._in_flight, self.rng), None
             case "LowestCost":
                 return lowest_cost(self._standing(targets, share), self._price, self.rng), None
+            case "LowestUsage":
+                standing = self._standing(targets, share)
+                used = [self.state.levels.used(target.limits, self.asker, now) for target, _ in standing]
+                return lowest_usage(standing, used, self.rng), None
             case "ConsistentHash" if (key := self.key) is not None:
                 standing = present(targets, share, lambda target: affinity.lot(key, target))
                 return affinity.own(standing, key, self._in_flight), None
@@ -110,6 +117,12 @@ def lowest_cost(candidates: Pulls, price: Callable[[Target], Decimal | None], rn
     prices = [price(target) for target, _ in candidates]
     best = min((each for each in prices if each is not None), default=None)
     return draw([each for each, known in zip(candidates, prices, strict=True) if known == best], rng)
+
+
+def lowest_usage(candidates: Pulls, used: Sequence[float], rng: Callable[[], float]) -> Target:
+    """The one of whose limits the smallest part is used; equals are drawn by weight."""
+    least = min(used)
+    return draw([each for each, part in zip(candidates, used, strict=True) if part <= least], rng)
 
 
 def lowest_latency(

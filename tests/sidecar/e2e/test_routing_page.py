@@ -70,7 +70,8 @@ async def test_a_request_that_no_target_takes_is_refused_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize(
-    "strategy", ["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "LowestCost", "ConsistentHash"]
+    "strategy",
+    ["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "LowestCost", "LowestUsage", "ConsistentHash"],
 )
 def test_the_page_has_every_strategy(strategy: str) -> None:
     assert f"| `{strategy}`" in TEXT

@@ -1,12 +1,17 @@
 """Limits at every level, divided by what a request carries: B3, B8, B9, B10, B12."""
 
 import tracemalloc
+from fractions import Fraction
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from builders import a_config, a_pool, a_provider, a_snapshot, a_target, the_pool
-from modelpool_sidecar.core.allowance import Asker
+from modelpool_sidecar.core.allowance import Asker, Tokens
 from modelpool_sidecar.core.buckets import REST, Buckets
 from modelpool_sidecar.core.dispatch import Dispatch, Stop, Try
 from modelpool_sidecar.core.limits import Limited, Permit
@@ -285,6 +290,8 @@ def test_a_limit_of_a_target_that_only_observes_passes_nobody_over() -> None:
     state, snapshot = State(), two(limit(mode="Observe"))
     assert [asked(snapshot, state) for _ in range(3)] == ["primary"] * 3
     dispatch = walk(snapshot, state)
+    dispatch.settle(Tokens(1, 1), NOW)
+    assert dispatch.used == Tokens(), "nothing runs"
     dispatch.next(NOW)
     assert (dispatch.observed, dispatch.told) == (("target/minute",), ())
 
@@ -339,7 +346,145 @@ def test_what_was_taken_is_given_back_once(taken: int) -> None:
         state.admit(pool, NOW)
     permit = state.admit(pool, NOW)
     assert isinstance(permit, Permit)
-    permit.refund(NOW)
-    permit.refund(NOW)
+    grip = state.levels.find(pool.request_limits, asker(), NOW).take()
+    assert repr(grip) == "<Grip on 1 limits>"
+    for _ in range(2):
+        grip.give_back(NOW)
+        permit.refund(NOW)
     [bucket] = state.levels.buckets.of(KEY).values()
     assert bucket.remaining(NOW) == 3 - taken
+
+
+# -- whoever has used least of its limits
+
+
+def test_lowest_usage_asks_the_one_of_whose_limits_the_smallest_part_is_used() -> None:
+    """B1: 10 of 40 are as much as 5 of 20."""
+    sizes = {"large": 40, "small": 20}
+    targets = [a_target(name, limits={"requests": (limit(max=n, burst=n),)}) for name, n in sizes.items()]
+    state, snapshot = State(), a_snapshot([a_pool(targets=targets, strategy="LowestUsage")])
+    seen = [asked(snapshot, state) for _ in range(30)]
+    assert (seen.count("large"), seen.count("small")) == (20, 10)
+
+
+def test_lowest_usage_looks_at_the_providers_limits_too_and_draws_by_weight_among_equals() -> None:
+    account = {"requests": (limit(max=9, burst=9),)}
+    targets = [a_target(), a_target("free", weight=3), a_target("spare", weight=1)]
+    providers = [a_provider(limits=account), a_provider("free"), a_provider("spare")]
+    snapshot = a_snapshot([a_pool(targets=targets, strategy="LowestUsage")], providers)
+    state = State()
+    pool = the_pool(snapshot)
+    for name, chance in (("free", 0.7), ("spare", 0.99)):
+        state.levels.find(pool.targets["primary"].limits, asker(), NOW).take()
+        dispatch = Dispatch(pool, state, "chat", NOW + 600, lambda chance=chance: chance, lambda _target: ())
+        step = dispatch.next(NOW)
+        assert isinstance(step, Try)
+        assert step.target.name == name
+        dispatch.complete(Outcome.OK, NOW)
+
+
+# -- the laws, under any interleaving
+
+
+class AnyWalks(RuleBasedStateMachine):
+    """Requests with attempts at two targets of one provider, that end in every way and in any order: B3, B9, B11."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = {"max": 6, "burst": 6}
+        targets = [
+            a_target(limits={"requests": (limit("few", max=3, burst=3),)}),
+            a_target("other", provider="primary"),
+        ]
+        pool = a_pool(targets=targets, limits={"requests": (limit("all", **sizes),)})
+        self.snapshot = a_snapshot([pool], [a_provider(limits={"requests": (limit("account", max=4, burst=4),)})])
+        self.state, self.pool = State(), the_pool(self.snapshot)
+        self.running: list[tuple[Permit, Dispatch, Try]] = []
+        self.kept = {"pool": 0, "target": 0, "provider": 0}
+
+    def free(self) -> dict[str, int]:
+        """What is left of each level; time stands still, so nothing drains."""
+        told = self.state.describe(self.snapshot, NOW)["pools"][0]
+        [own, account] = told["targets"][0]["limits"]
+        return {"pool": told["limits"][0]["remaining"], "target": own["remaining"], "provider": account["remaining"]}
+
+    @rule(chance=st.floats(0, 0.99))
+    def come(self, chance: float) -> None:
+        before = self.free()
+        assert self.state.would_allow(self.pool, NOW) == (before["pool"] > 0)
+        permit = self.state.admit(self.pool, NOW)
+        if isinstance(permit, Limited):
+            assert before["pool"] == 0
+            return
+        dispatch = Dispatch(self.pool, self.state, "chat", NOW + 600, lambda: chance, lambda _target: ())
+        dispatch.outlook(NOW)
+        step = dispatch.next(NOW)
+        if isinstance(step, Stop):
+            permit.refund(NOW)
+            assert self.free() == before, "a refusal further down gives back what was taken further up"
+            return
+        assert isinstance(step, Try)
+        self.running.append((permit, dispatch, step))
+        self._keep(step)
+
+    def _keep(self, step: Try, by: int = 1) -> None:
+        for level, counts in (("pool", True), ("target", step.target.name == "primary"), ("provider", True)):
+            self.kept[level] += by if counts else 0
+
+    @precondition(lambda self: self.running)
+    @rule(pick=st.integers(0), end=st.sampled_from(["complete", "abandon", "unsent"]), twice=st.booleans())
+    def go(self, pick: int, end: str, twice: bool) -> None:
+        permit, dispatch, step = self.running.pop(pick % len(self.running))
+        if end == "complete":
+            dispatch.complete(Outcome.OK, NOW)
+        elif end == "abandon":
+            dispatch.abandon(NOW)
+        else:
+            dispatch.observe(failed(step, Outcome.CANCELLED, unsent=True), NOW)
+            permit.refund(NOW)
+            self._keep(step, -1)
+        for _ in range(1 + twice):
+            dispatch.abandon(NOW)
+            permit.release()
+
+    @invariant()
+    def what_is_taken_is_what_was_used_or_runs(self) -> None:
+        assert self.free() == {level: size - self.kept[level] for level, size in SIZES.items()}
+        assert self.state.in_flight(self.pool) == len(self.running)
+        assert self.state.open_count("primary") == len(self.running)
+
+
+SIZES = {"pool": 6, "target": 3, "provider": 4}
+AnyWalks.TestCase.settings = effort(max_examples=60, stateful_step_count=30, deadline=None)
+TestAnyWalks = AnyWalks.TestCase
+
+
+@given(
+    st.integers(1, 12),
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.lists(st.tuples(st.integers(0, 2_000), st.integers(0, 11)), min_size=1, max_size=200),
+)
+def test_sidecars_that_divide_a_limit_let_pass_no_more_than_the_page_says(
+    count: int, maximum: int, burst: int, requests: list[tuple[int, int]]
+) -> None:
+    """B13: in any stretch of time at most the larger of burst and n, plus time * max / per; n sidecars, any traffic."""
+    pool = pool_of(limit(max=maximum, burst=burst, scope="Divided"))
+    sidecars, milliseconds = [State(sidecars=count) for _ in range(count)], 10**6
+    passed: list[int] = []
+    for pause, which in requests:
+        milliseconds += pause
+        if isinstance(sidecars[which % count].admit(pool, milliseconds / 1000), Permit):
+            passed.append(milliseconds)
+    for index, first in enumerate(passed):
+        for number, last in enumerate(passed[index:], 1):
+            assert number <= max(burst, count) + Fraction(last - first, 60_000) * maximum
+
+
+def test_sidecars_that_divide_a_limit_and_are_all_busy_let_pass_all_of_it() -> None:
+    pool, count = pool_of(limit(max=60, burst=60, scope="Divided")), 7
+    sidecars = [State(sidecars=count) for _ in range(count)]
+    passed = sum(
+        isinstance(sidecar.admit(pool, NOW + tick / 10), Permit) for tick in range(6_000) for sidecar in sidecars
+    )
+    assert 60 * 10 - count <= passed <= 60 + 60 * 10

@@ -131,6 +131,14 @@ def test_what_was_reserved_too_much_is_given_back_and_what_was_used_beyond_is_ta
     assert left(state, pool) == [1_000] * 3, "it is as if it had not been"
 
 
+def test_a_limit_on_requests_counts_one_whatever_the_tokens() -> None:
+    requests = ({"name": "minute", "max": 9, "per": 60_000, "burst": 9, "scope": "Sidecar"},)
+    state, pool = State(), pool_of(requests=requests)
+    permit = admit(state, pool, asks(100, 200))
+    permit.settle(Tokens(10, 10), NOW)
+    assert left(state, pool) == [8]
+
+
 def test_what_was_used_beyond_a_bucket_is_a_debt_that_the_next_ones_wait_for() -> None:
     state, pool = State(), pool_of(tokens())
     admit(state, pool, asks(10, 10)).settle(Tokens(10, 2_990), NOW)
