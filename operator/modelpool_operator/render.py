@@ -7,6 +7,7 @@ from modelpool_operator import defaults, durations
 from modelpool_operator.api.limits import AttemptLimits, CallerLimits, CallerRequestLimit, Limits, Queue, RequestLimit
 from modelpool_operator.api.modelpool import Fallback, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
 from modelpool_operator.api.provider import (
+    ActiveCheck,
     APIKey,
     Connections,
     Fake,
@@ -190,6 +191,17 @@ def _health(spec: Health) -> contract.Health:
         max_cooldown=max_cooldown,
         successes=spec.successes or defaults.SUCCESSES,
         ramp_up=_time(spec.ramp_up, defaults.RAMP_UP),
+        active=_active(spec.active) if spec.active else None,
+    )
+
+
+def _active(spec: ActiveCheck) -> contract.ActiveCheck:
+    timeout, period = _rising(spec.timeout, defaults.CHECK_TIMEOUT, spec.period, defaults.CHECK_PERIOD)
+    return contract.ActiveCheck(
+        path=spec.path,
+        period=period,
+        timeout=min(timeout, period),
+        statuses=spec.statuses or defaults.CHECK_STATUSES,
     )
 
 

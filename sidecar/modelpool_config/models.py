@@ -79,6 +79,15 @@ class ProviderTimeouts(Frozen):
     attempt: Milliseconds | None
 
 
+class ActiveCheck(Frozen):
+    """GET `path` at the root of the base URL's host each `period`; one of `statuses` (`204`, `2xx`) is well (B38)."""
+
+    path: Annotated[str, Field(min_length=1, max_length=256, pattern="^/")]
+    period: Annotated[Milliseconds, Field(ge=1)]
+    timeout: Annotated[Milliseconds, Field(ge=1)]
+    statuses: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class Health(Frozen):
     """When a target is taken out of rotation and how it comes back (B35, B36)."""
 
@@ -89,6 +98,7 @@ class Health(Frozen):
     max_cooldown: Milliseconds
     successes: Annotated[int, Field(ge=1)]
     ramp_up: Milliseconds
+    active: ActiveCheck | None = None
 
 
 class Connections(Frozen):

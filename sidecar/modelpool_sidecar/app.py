@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from modelpool_config.models import Config, Fake
 from modelpool_sidecar import credentials as keys
+from modelpool_sidecar.activechecks import ActiveChecks
 from modelpool_sidecar.admin import AdminServer
 from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.record import Record
@@ -66,6 +67,7 @@ class Sidecar:
         fake_greeting: str | None = None,
     ) -> None:
         self._clock = clock = LoopClock()
+        rng = random.Random().random  # noqa: S311 - spreads load, guards nothing
         self._settings, self._telemetry, self._greeting = settings, telemetry, fake_greeting
         self._credentials = MountedCredentials(clock.now)
         self._upstream = AiohttpUpstream()
@@ -77,13 +79,14 @@ class Sidecar:
                 upstream=self._upstream,
                 credentials=self._credentials,
                 clock=clock,
-                rng=random.Random().random,  # noqa: S311 - spreads load, guards nothing
+                rng=rng,
                 state=self._state,
                 telemetry=telemetry,
                 on_record=on_record,
                 callers=self._callers,
             )
         )
+        self._checks = ActiveChecks(self._upstream, self._credentials, clock, rng, self._state, telemetry.metrics.check)
         self._view = View(self._proxy, self._state, self._credentials, self._callers, telemetry, self._fakes, clock)
         self._server = DataServer(self._proxy.accept, refusal_body=openai.refusal_body)
         self._admin = AdminServer(self._view)
@@ -164,6 +167,7 @@ class Sidecar:
         self._view.take(config)
         for key in self._state.retain(snapshot):
             logger.debug("forgotten: %s", key)
+        self._checks.take(snapshot)
         self._upstream.retain(snapshot.providers.keys())
         self._proxy.reloaded()
         self._telemetry.config_reload(True, snapshot.digest)
@@ -182,10 +186,12 @@ class Sidecar:
         """Accept nothing new, let what runs finish within `grace` seconds, end the rest visibly (B51)."""
         self._view.draining = True
         self._proxy.drain()
+        self._checks.close()
         await self._server.drain(grace)
 
     async def stop(self) -> None:
         """Leave nothing open."""
+        self._checks.close()
         await self._server.close()
         await self._admin.close()
         await self._upstream.close()

@@ -21,6 +21,8 @@ from modelpool_operator.api.types import (
     Within,
 )
 
+CheckStatus = Annotated[str, Text('a status in quotes like "200" or "2xx"', r"^[2345](xx|[0-9]x|[0-9][0-9])\Z", most=3)]
+
 
 class SecretRef(Spec):
     """One key of a Secret in the Provider's namespace."""
@@ -115,6 +117,29 @@ class ProviderTimeouts(Spec):
     )
 
 
+class ActiveCheck(Spec):
+    """A request of our own that asks whether the Provider is well."""
+
+    example: ClassVar[str] = "{path: /health, period: 10s}"
+
+    path: Annotated[
+        str, Text("a path like /health, without query", r"^/[-._~!$&'()*+,;=:@%/0-9A-Za-z]*\Z", most=256)
+    ] = Field(
+        description="What is asked for by GET, from the root of baseURL's host: vLLM has /health there, and the models "
+        "of an API are at /v1/models. The Provider's headers and key go along, as with every request."
+    )
+    period: Annotated[str, Within("1s", "24h")] | None = Field(
+        default=None, description="The time between two checks of one sidecar, up to 20 % more. Default: 10s."
+    )
+    timeout: Annotated[str, Within("1ms", "1h")] | None = Field(
+        default=None,
+        description="Until the answer is complete, connecting included. Default: 2s, or period where that is shorter.",
+    )
+    statuses: Annotated[tuple[CheckStatus, ...], AnyList(), AtMost(16, least=1)] | None = Field(
+        default=None, description='Statuses of an answer that is well, in quotes: "204", "2xx". Default: "2xx".'
+    )
+
+
 class Health(Spec):
     """When a target of this Provider is taken out of rotation, and how it comes back."""
 
@@ -150,6 +175,11 @@ class Health(Spec):
         alias="rampUp",
         description="How long the target's share takes from 10 % to full after it came back; 0s is at once. "
         "Default: 10s.",
+    )
+    active: ActiveCheck | None = Field(
+        default=None,
+        description="Checks without a client: as many failed ones in a row as failures take the Provider's targets "
+        "out, as many good ones in a row as successes bring them back. Not for APIs that bill by use. Default: none.",
     )
 
 

@@ -134,6 +134,21 @@ def cooldown_above_its_cap(spec: ProviderSpec) -> Iterator[Finding]:
         yield Finding(("spec", "health", "cooldown"), f"must be at most maxCooldown ({most}), not {first}")
 
 
+def check_does_not_fit(spec: ProviderSpec) -> Iterator[Finding]:
+    """An active check that costs money, or one that is not over before the next."""
+    active = spec.health.active if spec.health else None
+    if active is None:
+        return
+    path: Path = ("spec", "health", "active")
+    url = spec.base_url or defaults.BASE_URLS[spec.dialect]
+    if url is not None and urls.judge(url) is None and urls.bills_requests(urls.host_of(url)):
+        yield Finding(path, "must not be set for an API that is paid by use; what clients meet there tells enough")
+    period = active.period or f"{defaults.CHECK_PERIOD // defaults.SECOND}s"
+    if active.timeout is not None and durations.parse(active.timeout) > durations.parse(period):
+        yield Finding((*path, "timeout"), f"must be at most period ({period}), not {active.timeout}")
+    yield from repeated((*path, "statuses"), active.statuses or ())
+
+
 def step_never_comes(spec: ProviderSpec) -> Iterator[Finding]:
     """A script with a step that lasts for ever before others, ends in two ways, or says what its fault makes void."""
     script = (spec.fake.script if spec.fake else None) or ()
@@ -185,6 +200,7 @@ CHECKS: tuple[Check, ...] = (
     name_stands_twice,
     limit_does_not_fit,
     cooldown_above_its_cap,
+    check_does_not_fit,
     step_never_comes,
     star_in_a_model,
 )

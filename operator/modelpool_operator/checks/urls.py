@@ -66,6 +66,31 @@ def is_public(host: str) -> bool:
     return not (address.is_loopback or address in _UNIQUE_LOCAL)
 
 
+BILLING = (
+    "openai.com",
+    "openai.azure.com",
+    "anthropic.com",
+    "cohere.com",
+    "cohere.ai",
+    "deepseek.com",
+    "fireworks.ai",
+    "generativelanguage.googleapis.com",
+    "groq.com",
+    "mistral.ai",
+    "openrouter.ai",
+    "perplexity.ai",
+    "together.ai",
+    "together.xyz",
+    "x.ai",
+)
+"""Domains of APIs that are paid by use (B38). Others with a public name may be one's own servers."""
+
+
+def bills_requests(host: str) -> bool:
+    """Whether an API there is paid by use."""
+    return any(host == domain or host.endswith(f".{domain}") for domain in BILLING)
+
+
 def _split(url: str) -> SplitResult | None:
     if not _SAFE.fullmatch(url):
         return None

@@ -15,6 +15,7 @@ PROVIDER: dict[str, dict[str, Any]] = {
     "spec.models": BY_NAME,
     "spec.models[].capabilities": SET,
     "spec.fake.script": WHOLE,
+    "spec.health.active.statuses": SET,
     "spec.limits.requests": BY_NAME,
     "spec.limits.tokens": BY_NAME,
     "status.conditions": BY_TYPE,

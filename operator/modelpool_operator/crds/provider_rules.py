@@ -2,12 +2,17 @@
 
 from collections.abc import Callable
 
-from modelpool_operator.checks import headers
+from modelpool_operator import durations
+from modelpool_operator.checks import headers, urls
 from modelpool_operator.crds import base_urls, limit_rules
 from modelpool_operator.crds.rules import Rule, at_most, literal, matches, present, unique_entries, unique_names, where
 
 _KEY_HEADER = "(has(self.auth.apiKey.header) ? self.auth.apiKey.header.lowerAscii() : 'authorization')"
 _CREDENTIAL = f"(?i)^({'|'.join(sorted(headers.CREDENTIAL))})$"
+_BILLING = (
+    rf"(?i)^https?://([^/:@]*\.)?({'|'.join(domain.replace('.', chr(92) + '.') for domain in urls.BILLING)})\.?(:|/|$)"
+)
+_FREE = f"(!has(self.baseURL) || !{matches('self.baseURL', _BILLING)})"
 _SILENT = ("Refuse", "Reset", "Hang")
 """Faults that send nothing, so that nothing can be said about the answer."""
 
@@ -61,6 +66,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
             ".baseURL",
         ),
         Rule("self.dialect == 'Fake' || !has(self.fake)", "must not be set where dialect is not Fake", ".fake"),
+        Rule(
+            where(present("health.active"), f"(has(self.baseURL) || self.dialect != 'OpenAI') && {_FREE}"),
+            "must not be set for an API that is paid by use; what clients meet there tells enough",
+            ".health.active",
+        ),
         _keeps_clear_of_the_key("headers", "entry.name"),
         _keeps_clear_of_the_key("forwardHeaders", "entry"),
     ),
@@ -105,6 +115,18 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "spec.responseHeaders[].name": taken(headers.why_not_added),
     "spec.models[].name": (Rule("!self.contains('*')", "must name one model; there are no patterns here"),),
     "spec.health": (at_most("cooldown", "maxCooldown"),),
+    "spec.health.active": (
+        at_most("timeout", "period"),
+        Rule(
+            where(
+                f"{present('timeout')} && !has(self.period) && {matches('self.timeout', durations.SHAPE)}",
+                "duration(self.timeout) <= duration('10s')",
+            ),
+            "must be at most period",
+            ".timeout",
+            "'must be at most period (10s), not ' + self.timeout",
+        ),
+    ),
     "spec.fake.script": (
         Rule(
             "self.size() == 0 || self.filter(step, !has(step.requests) && !has(step.__for__)).size() == 0 || "

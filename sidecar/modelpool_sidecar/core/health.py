@@ -61,7 +61,9 @@ class Health:
 
     __slots__ = (
         "_attempts",
+        "_by_checks",
         "_epoch",
+        "_failed_checks",
         "_failures",
         "_good",
         "_probation",
@@ -92,6 +94,8 @@ class Health:
         self._unreachable = 0  # in a row
         self._streak = 0  # cooldowns since the target last was well: each doubles the next
         self._ramp_from: float | None = None
+        self._failed_checks = 0  # in a row
+        self._by_checks = False  # whether active checks took it out
         self._seen = 0.0  # the last time it heard of; for the repr alone
 
     def __repr__(self) -> str:
@@ -195,6 +199,38 @@ class Health:
         if self._may_speak(ticket, now) and not counted:
             self._judge(outcome, now, rng, retry_after, Blame.NONE if blameless else RULES[outcome].blame)
 
+    def checked(self, outcome: Outcome, now: float, rng: Callable[[], float], hold: float) -> None:
+        """An active check is over (B38). `hold`: seconds in which the next one will be, too.
+
+        As many failed ones in a row as `failures` take the target out, and each further one keeps it out, so that no
+        client probes what is known to be down. Good ones count as probes; they end a cooldown early only where checks
+        began it: what clients meet counts for more than what a health page says. A rate limit, a quota and refused
+        credentials are none of their business.
+        """
+        self._settle(now)
+        well = outcome is Outcome.OK
+        self._failed_checks = 0 if well else self._failed_checks + 1
+        stance = self.stance(now)
+        if stance is not Stance.SERVING and self.knows_wait:
+            return
+        if well:
+            if stance is Stance.PROBING or (stance is Stance.COOLING and self._by_checks):
+                self._good += 1
+                if self._good >= self._settings.successes:
+                    self._ramp_from = now
+                    self._serve()
+            return
+        if stance is not Stance.SERVING:
+            self._good = 0
+        if self._failed_checks < self._settings.failures:
+            return
+        if stance is Stance.COOLING:
+            self._until = max(self._until or now, now + hold)
+        else:
+            self._probation = True
+            self._cool(outcome, now, rng, max(self._doubled(), hold))
+        self._by_checks = True
+
     def join(self, other: "Health", now: float) -> None:
         """The account behind both is at its limit, as `other` was told (B22): out for as long, for the same reason.
 
@@ -220,6 +256,7 @@ class Health:
             "share": round(self.share(now), 3),
             "probe": not self.vacant,
             "inFlight": self.in_flight,
+            "failedChecks": self._failed_checks or None,
         }
 
     def _vacate(self, ticket: Ticket) -> None:
@@ -289,7 +326,7 @@ class Health:
         self._out(outcome, until if self._until is None else max(self._until, until))
 
     def _out(self, reason: Outcome | None, until: float) -> None:
-        self._until, self.reason = until, reason
+        self._until, self.reason, self._by_checks = until, reason, False
         self._good = self._unreachable = 0
         self._epoch += 1
         if self._probation:

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from modelpool_config import codec
 from modelpool_config import models as contract
-from modelpool_sidecar.core import allowance, hashing, parameters
+from modelpool_sidecar.core import allowance, checking, hashing, parameters
 from modelpool_sidecar.core.allowance import RequestLimit
 from modelpool_sidecar.core.catalogue import BY_WORD
+from modelpool_sidecar.core.checking import Check
 from modelpool_sidecar.core.cost import Prices
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.parameters import Parameters
@@ -94,6 +95,7 @@ class Provider:
     operations: frozenset[str] | None = None
     """By model what it can do, and which operations are sent here; absent = everything (B6)."""
     quota_domain: str | None = None
+    check: Check | None = None
     limits: tuple[RequestLimit, ...] = ()
     """What the account allows: of all attempts here, whichever pool they come from (B8)."""
 
@@ -354,6 +356,7 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
         if raw.operations is None
         else frozenset(operation.name for word in raw.operations for operation in BY_WORD.get(word, ())),
         quota_domain=raw.quota_domain,
+        check=None if health.active is None else checking.compiled(health.active, f"{parts.scheme}://{parts.netloc}"),
         prices=MappingProxyType({model.name: _prices(model.prices) for model in raw.models if model.prices}),
         limits=allowance.compiled("provider", raw.name, raw.limits),
     )

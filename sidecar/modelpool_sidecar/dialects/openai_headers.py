@@ -95,12 +95,23 @@ def attempt_headers(
     sent["accept-encoding"] = ["identity"]
     if provider.trace_context:
         sent.update({name: [value] for name, value in trace if name in ("traceparent", "tracestate")})
+    _authenticate(sent, provider, secret)
+    return tuple((name, value) for name, values in sent.items() for value in values)
+
+
+def check_headers(provider: Provider, secret: Callable[[str], str | None]) -> Headers:
+    """The headers of a request of our own: who asks, and what the provider demands of every request."""
+    sent = {"user-agent": [_TOKEN], "accept": ["*/*"], **_own(provider), "accept-encoding": ["identity"]}
+    _authenticate(sent, provider, secret)
+    return tuple((name, value) for name, values in sent.items() for value in values)
+
+
+def _authenticate(sent: dict[str, list[str]], provider: Provider, secret: Callable[[str], str | None]) -> None:
     for credential in (*provider.secret_headers, *((provider.auth,) if provider.auth else ())):
         key = secret(credential.credential)
         sent.pop(credential.header, None)
         if key is not None and fit(value := credential.prefix + key):
             sent[credential.header] = [value]
-    return tuple((name, value) for name, values in sent.items() for value in values)
 
 
 def _from_client(request: Request, provider: Provider) -> dict[str, list[str]]:

@@ -54,6 +54,7 @@ class Metrics:
         self._caller_cost = _counter(names.CALLER_COST, self.registry)
         self._callers: set[str] = set()
         self._reloads = _counter(names.RELOADS, self.registry)
+        self._checks = _counter(names.CHECKS, self.registry)
         self._observed = _Observed()
         self.registry.register(self._observed)
         ProcessCollector(registry=self.registry)
@@ -102,6 +103,10 @@ class Metrics:
                 self._caller_tokens.of((pool, caller, kind)).inc(tokens)
         if record.cost is not None:
             self._caller_cost.of((pool, caller)).inc(float(record.cost))  # what a sample can hold
+
+    def check(self, provider: str, outcome: str) -> None:
+        """An active check of a provider is over."""
+        self._checks.of((provider, outcome)).inc()
 
     def config_reload(self, ok: bool, digest: str | None = None) -> None:
         """A changed config was read. `digest`: of the config that is in force from now on, where it is a new one."""

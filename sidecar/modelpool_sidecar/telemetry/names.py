@@ -222,6 +222,12 @@ SHARE = Metric(
     ("pool", "target", "provider"),
     "The part of its weight that a target takes: 1, or less while it ramps up or its account runs short.",
 )
+CHECKS = Metric(
+    "modelpool_active_checks_total",
+    "counter",
+    ("provider", "outcome"),
+    "Active checks of providers that are over, by what each came to: Ok, or a failure's outcome.",
+)
 RELOADS = Metric(
     "modelpool_config_reloads_total", "counter", ("result",), "Changed configs that were read: ok or invalid."
 )
@@ -245,6 +251,7 @@ METRICS: tuple[Metric, ...] = (
     QUEUE_WAIT,
     STANCE,
     SHARE,
+    CHECKS,
     RELOADS,
     CONFIG_INFO,
 )

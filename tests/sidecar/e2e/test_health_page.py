@@ -1,5 +1,6 @@
 """Every example of docs/fallback.md about health runs, in front of Fake providers on real sockets (B22, B39)."""
 
+import asyncio
 import re
 from collections import Counter
 from pathlib import Path
@@ -94,6 +95,20 @@ async def test_an_account_that_runs_short_is_asked_less_and_says_so() -> None:
         assert told["eu"]["shaped"]["by"] == "requests"
         assert told["us"]["share"] == told["eu"]["share"] == 0.001
         assert (told["own"]["share"], told["own"]["shaped"]) == (1.0, None)
+
+
+async def test_what_its_checks_find_down_no_client_meets() -> None:
+    async with running("gpu", "west") as held:
+        await apply(held, "house")
+        held.fakes["gpu"].answer_with(lambda attempt: RawAnswer(200) if attempt.path == "/health" else None)
+        assert await ask(held, "house") == {"gpu": 1}
+        held.fakes["gpu"].break_as("500")
+        async with asyncio.timeout(20):
+            while (await state(held, "house"))["gpu"]["stance"] != "cooling":  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0.05)
+        asked = len(held.records)
+        assert await ask(held, "house") == {"cloud": 1}
+        assert [len(record.attempts) for record in held.records[asked:]] == [1]
 
 
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:

@@ -360,9 +360,11 @@ def test_it_describes_itself_in_plain_values() -> None:
     bench.wait(1.0)
     assert json.loads(json.dumps(bench.health.describe(bench.now))) == {
         "stance": "cooling", "reason": "Failed", "until": 4.0, "share": 1.0, "probe": False, "inFlight": 0,
+        "failedChecks": None,
     }  # fmt: skip
     assert Bench().health.describe(1.0) == {
         "stance": "serving", "reason": None, "until": None, "share": 1.0, "probe": False, "inFlight": 0,
+        "failedChecks": None,
     }  # fmt: skip
 
 

@@ -165,6 +165,7 @@ def full(telemetry):
     end(telemetry, record(stream=True, attempts=(attempt(), retried, attempt(3)), **rare))
     end(telemetry, record(cost=Decimal("0.1"), caller="alice", queued=0.5))
     telemetry.config_reload(True, "sha256:a")
+    telemetry.metrics.check("openai", "Ok")
     telemetry.observe(lambda: [TargetState("chat", "primary", "openai", "serving")], lambda: 1, lambda: [("chat", 2)])
     families = text_string_to_metric_families(telemetry.metrics_text().decode())
     return {family.name + ("_total" if family.type == "counter" else ""): family for family in families}
