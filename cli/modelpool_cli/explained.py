@@ -123,7 +123,9 @@ def _fallback(rules: Mapping[str, Any]) -> Iterator[Line]:
     yield "", f"{_INDENT}the same target again: {retries}; {wait}"
     yield "", f"{_INDENT}retry budget: {budget['percent']} % of the requests + {budget['minPerSecond']} a second"
     yield "", f"{_INDENT}when all of them cool: {rules['lastResort']}"
-    known = ("outcomes", "statuses", "maxAttempts", "sameTarget", "retryBudget", "lastResort")
+    for when, names in rules["pools"].items():
+        yield "", f"{_INDENT}then to pool {' or '.join(names)}: {when}"
+    known = ("outcomes", "statuses", "maxAttempts", "sameTarget", "retryBudget", "lastResort", "pools")
     for name, value in rules.items():
         if name not in known:
             yield "", f"{_INDENT}{name}: {value}"

@@ -28,7 +28,7 @@ _LENT = "the-key-of-whoever-is-explained"
 _SHOWN_CHARACTERS = 60
 _KNOWN_FALLBACK = (
     *("outcomes", "statuses", "max_attempts", "retries", "backoff_initial", "backoff_max"),
-    *("max_retry_after", "budget_percent", "budget_per_second"),
+    *("max_retry_after", "budget_percent", "budget_per_second", "pools"),
 )
 
 
@@ -315,6 +315,7 @@ def _fallback(pool: Pool) -> dict[str, Any]:
         },
         "retryBudget": {"percent": rules.budget_percent, "minPerSecond": rules.budget_per_second},
         "lastResort": "SoonestToRecover" if pool.last_resort else "Refuse",
+        "pools": {when: list(names) for when, names in rules.pools.items()},
         **{name: str(value) for name, value in more.items()},
     }
 

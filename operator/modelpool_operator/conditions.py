@@ -12,7 +12,7 @@ from typing import Any, Literal
 from modelpool_operator.api.modelpool import ModelPool, Target
 from modelpool_operator.api.provider import Provider
 from modelpool_operator.api.types import plain
-from modelpool_operator.checks import callers
+from modelpool_operator.checks import callers, chains
 from modelpool_operator.checks.names import claimed
 from modelpool_operator.desired import Form, Verdict
 from modelpool_operator.problems import Problem
@@ -180,6 +180,7 @@ def _resolved(verdict: Verdict, found: Sequence[tuple[str, str]]) -> Said:
 def _missing_of_pool(verdict: Verdict, asked: Mapping[str, Verdict]) -> list[tuple[str, str]]:
     """Targets that are left out, and Providers that can be asked although something is wrong with them."""
     found = [(each.reason, f"target {each.target}: {each.message}") for each in verdict.unresolved]
+    found += [(each.reason, each.message) for each in verdict.problems if each.reason == chains.NOT_FOUND]
     for name, provider in asked.items():
         for problem in provider.problems:
             kept = "accepted form" if problem.condition == "Accepted" else "copied value"

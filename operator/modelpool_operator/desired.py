@@ -15,7 +15,7 @@ from modelpool_operator import render
 from modelpool_operator.api.modelpool import ModelPool, Target
 from modelpool_operator.api.provider import Provider
 from modelpool_operator.checks import callers as caller_keys
-from modelpool_operator.checks import credentials, names
+from modelpool_operator.checks import chains, credentials, names
 from modelpool_operator.checks import pool as pool_checks
 from modelpool_operator.checks import provider as provider_checks
 from modelpool_operator.checks.callers import CallerKeys
@@ -193,8 +193,12 @@ class _Compiler:
         pools: list[contract.Pool] = []
         shut = [_invalid_pool(name, claims.models[name], entry) for name, entry in closed.items()]
         verdicts: dict[Key, Verdict] = {}
+        known = [key[2] for key in self._judged if key[0] == "ModelPool"]
+        followed = chains.follow(self._namespace, running, known)
         for name, pool in running.items():
-            rendered, lost, unresolved = self._pool(pool, claims.models[name])
+            links = followed[name]
+            rendered, lost, unresolved = self._pool(pool, claims.models[name], links.pools)
+            lost += links.problems
             keys = self._keys_of_callers(pool)
             if isinstance(rendered, contract.Pool):
                 pools.append(rendered)
@@ -224,7 +228,7 @@ class _Compiler:
         return Namespace(config, values), verdicts
 
     def _pool(
-        self, pool: ModelPool, models: tuple[str, ...]
+        self, pool: ModelPool, models: tuple[str, ...], others: tuple[contract.FallbackPools, ...]
     ) -> tuple[contract.Pool | contract.ClosedPool, list[Problem], tuple[contract.Unresolved, ...]]:
         """The pool as it can run, the problems of its references, and the targets that are left out."""
         targets: list[Target] = []
@@ -244,7 +248,7 @@ class _Compiler:
                 problems.append(found.problem(("ModelPool", self._namespace, pool.metadata.name)))
         left_out = tuple(unresolved)
         if targets:
-            return render.pool(pool, models, tuple(targets), left_out), problems, left_out
+            return render.pool(pool, models, tuple(targets), left_out, others), problems, left_out
         return _no_target(pool, models, left_out), problems, left_out
 
     def _keys_of_callers(self, pool: ModelPool) -> CallerKeys | None:

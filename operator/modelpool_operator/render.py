@@ -76,15 +76,19 @@ def pool(
     models: tuple[str, ...],
     targets: tuple[Target, ...],
     unresolved: tuple[contract.Unresolved, ...],
+    others: tuple[contract.FallbackPools, ...] = (),
 ) -> contract.Pool:
-    """A pool with the model names that are left to it and the targets that can be asked, of which there is one."""
+    """A pool with the model names that are left to it and the targets that can be asked, of which there is one.
+
+    `others`: the pools that it may fall back to.
+    """
     spec = resource.spec
     total = spec.timeouts.total if spec.timeouts else None
     strategy = (spec.strategy.type if spec.strategy else None) or defaults.STRATEGY
     hashed = spec.strategy.consistent_hash if spec.strategy else None
     return contract.Pool(
         name=resource.metadata.name,
-        requires=_requires(spec, strategy, targets),
+        requires=_requires(spec, strategy, targets, others),
         models=models,
         strategy=strategy,
         stateful=contract.Stateful(target=spec.stateful.target) if spec.stateful else None,
@@ -106,7 +110,7 @@ def pool(
             for target in targets
         ),
         unresolved=unresolved,
-        fallback=_fallback(spec.fallback or Fallback(), len(targets)),
+        fallback=_fallback(spec.fallback or Fallback(), len(targets), others),
         limits=_limits(spec.limits),
         total=_time(total, defaults.TOTAL),
         last_resort=spec.last_resort or defaults.LAST_RESORT,
@@ -130,9 +134,15 @@ def callers(resource: ModelPool) -> contract.Callers | None:
     return contract.Callers(keys=file, source=caller_keys.source(secret), entries=entries)
 
 
-def _requires(spec: ModelPoolSpec, strategy: contract.StrategyName, targets: tuple[Target, ...]) -> tuple[str, ...]:
+def _requires(
+    spec: ModelPoolSpec,
+    strategy: contract.StrategyName,
+    targets: tuple[Target, ...],
+    others: tuple[contract.FallbackPools, ...],
+) -> tuple[str, ...]:
     """What a sidecar must be able to do, so that it does not serve the pool by half (B52)."""
     needs = {
+        "fallbackPools": bool(others),
         "callers": spec.callers,
         "limits": strategy == "LowestUsage" or _limits_need_a_newer_sidecar(spec, targets),
         "lowest-cost": strategy == "LowestCost",
@@ -230,7 +240,7 @@ def _fake(spec: Fake | None) -> contract.Fake:
     )
 
 
-def _fallback(spec: Fallback, targets: int) -> contract.Fallback:
+def _fallback(spec: Fallback, targets: int, others: tuple[contract.FallbackPools, ...]) -> contract.Fallback:
     budget = spec.retry_budget
     return contract.Fallback(
         outcomes=_either(spec.outcomes, defaults.OUTCOMES),
@@ -241,6 +251,7 @@ def _fallback(spec: Fallback, targets: int) -> contract.Fallback:
             percent=_either(budget.percent if budget else None, defaults.BUDGET_PERCENT),
             min_per_second=_either(budget.min_per_second if budget else None, defaults.BUDGET_PER_SECOND),
         ),
+        pools=others,
     )
 
 

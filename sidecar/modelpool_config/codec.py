@@ -74,10 +74,39 @@ def config_digest(config: Config) -> str:
 
 
 def pool_digest(config: Config, pool: Pool | ClosedPool) -> str:
-    """The digest of one pool's compiled section with its providers: what `status.config.digest` shows."""
-    used = {target.provider for target in pool.targets} if isinstance(pool, Pool) else set()
-    providers = [_plain(provider) for provider in config.providers if provider.name in used]
-    return digest(_canonical({"pool": _plain(pool), "providers": providers}))
+    """The digest of one pool's compiled section with its providers: what `status.config.digest` shows.
+
+    The pools that it may go on to belong to it.
+    """
+    others = _reached(config, pool)
+    used = {target.provider for each in (pool, *others) if isinstance(each, Pool) for target in each.targets}
+    section: dict[str, Any] = {
+        "pool": _plain(pool),
+        "providers": [_plain(provider) for provider in config.providers if provider.name in used],
+    }
+    if others:
+        section["pools"] = [_plain(each) for each in others]
+    return digest(_canonical(section))
+
+
+def _reached(config: Config, pool: Pool | ClosedPool) -> list[Pool | ClosedPool]:
+    """The pools that a request may go on to from this one, by name."""
+    if not isinstance(pool, Pool) or not pool.fallback.pools:
+        return []
+    known: dict[str, Pool | ClosedPool] = {each.name: each for each in config.pools}
+    known.update((each.name, each) for each in config.closed)
+    found: dict[str, Pool | ClosedPool] = {pool.name: pool}
+    waiting: list[Pool | ClosedPool] = [pool]
+    for here in waiting:  # it grows as they are found
+        for name in _onward(here):
+            if name not in found:
+                found[name] = known[name]
+                waiting.append(known[name])
+    return [found[name] for name in sorted(found) if name != pool.name]
+
+
+def _onward(pool: Pool | ClosedPool) -> list[str]:
+    return [name for each in pool.fallback.pools for name in each.pools] if isinstance(pool, Pool) else []
 
 
 def _plain(model: BaseModel) -> Any:
@@ -196,7 +225,12 @@ def _check_references(config: Config) -> None:
     _unique("providers", [provider.name for provider in config.providers])
     _unique("pools", [pool.name for pool in config.pools] + [pool.name for pool in config.closed])
     providers: dict[str, Provider] = {provider.name: provider for provider in config.providers}
+    pools = {pool.name for pool in config.pools} | {pool.name for pool in config.closed}
     for pool in config.pools:
+        for onward in pool.fallback.pools:
+            for name in onward.pools:
+                if name not in pools:
+                    raise InvalidConfigError(f"pool {pool.name}, fallback {onward.when}: no pool {name!r}")
         _unique(f"targets of pool {pool.name}", [target.name for target in pool.targets])
         for target in pool.targets:
             if target.provider not in providers:

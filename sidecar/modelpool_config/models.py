@@ -18,7 +18,9 @@ SCHEMA_MINOR = 5
 SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 # What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
-FEATURES: frozenset[str] = frozenset({"callers", "limits", "lowest-cost", "match", "parameters", "strategies"})
+FEATURES: frozenset[str] = frozenset(
+    {"callers", "fallbackPools", "limits", "lowest-cost", "match", "parameters", "strategies"}
+)
 
 OutcomeName = Literal[
     "Unreachable",
@@ -285,6 +287,17 @@ class RetryBudget(Frozen):
     min_per_second: Annotated[int, Field(ge=0)]
 
 
+Reason = Literal["RateLimited", "ContextLength", "ContentPolicy", "General"]
+"""Why a request leaves its pool for another one (B20)."""
+
+
+class FallbackPools(Frozen):
+    """Where a request goes on for one reason: names of pools of this config, in the order to try."""
+
+    when: Reason
+    pools: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
 class Fallback(Frozen):
     """What may go on to another attempt. `statuses`: three characters each, a digit or `x` (`429`, `50x`, `5xx`)."""
 
@@ -293,6 +306,8 @@ class Fallback(Frozen):
     max_attempts: Annotated[int, Field(ge=1)]
     same_target: SameTarget
     retry_budget: RetryBudget
+    pools: tuple[FallbackPools, ...] = ()
+    """After the pool's own targets. Needs the feature `fallbackPools`."""
 
 
 StrategyName = Literal[

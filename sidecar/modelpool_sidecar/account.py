@@ -36,6 +36,8 @@ class Account:
     observed: tuple[str, ...] = ()
     caller: str | None = None
     queued: float | None = None
+    place: str | None = None
+    """The name of `target`, with its pool before it where that is not `pool`."""
 
     def trace(self, telemetry: Telemetry) -> RequestTrace:
         """Its telemetry begins."""
@@ -72,7 +74,7 @@ class Account:
         self.outcome = outcome
         record = AttemptRecord(
             number=step.number,
-            target=step.target.name,
+            target=step.name,
             provider=step.target.provider.name,
             model=self.model(step.target),
             outcome=outcome,
@@ -98,7 +100,7 @@ class Account:
             outcome=self.outcome,
             refusal=self.refusal,
             pool=self.pool.name if self.pool is not None else None,
-            target=target.name if target is not None else None,
+            target=self.place,
             provider=target.provider.name if target is not None else None,
             requested_model=request.model if request is not None else None,
             sent_model=self.model(target) if target is not None else None,

@@ -7,13 +7,13 @@ a client that leaves at any point, a drain - `_settle` runs exactly once.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.attempt import AttemptRun
-from modelpool_sidecar.core import affinity, cost, needs, retryafter, stateful
+from modelpool_sidecar.core import affinity, cost, estimate, needs, onward, retryafter, stateful
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.allowance import NONE, Asker, Tokens
 from modelpool_sidecar.core.callers import Register
@@ -21,6 +21,7 @@ from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit, tightest
 from modelpool_sidecar.core.limits import headers as limit_headers
 from modelpool_sidecar.core.needs import Tiers
+from modelpool_sidecar.core.onward import Journey, Reach
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.refusal import Refusal
@@ -71,9 +72,10 @@ class Exchange:
     def __init__(
         self,
         services: Services,
+        reach: Reach,
         request: Request,
         pool: Pool,
-        tiers: Tiers,
+        tiers: Tiers | Refusal,
         asker: Asker,
         permit: Permit,
         downstream: Downstream,
@@ -89,21 +91,12 @@ class Exchange:
         self._account.queued = None if arrived is None else now - arrived
         self._hurried = request.read_timeout is not None and request.read_timeout < pool.total
         total = request.read_timeout if self._hurried and request.read_timeout is not None else pool.total
-        self._dispatch = Dispatch(
-            pool=pool,
-            state=services.state,
-            operation=request.operation.name,
-            deadline=self._account.started + total,
-            rng=services.rng,
-            missing=self._keyring.missing,
-            repeated=request.client_retry > 0,
-            tiers=tiers,
-            stream=request.stream,
-            key=affinity.of(pool.strategy, request, asker.caller) if pool.strategy.by is not None else None,
-            model=request.model or "",
-            asker=asker,
-            once=request.ties.creates,
-        )
+        self._reach, self._asker, self._deadline = reach, asker, self._account.started + total
+        refused = tiers if isinstance(tiers, Refusal) else None
+        first = self._walk(pool, () if isinstance(tiers, Refusal) else tiers, asker)
+        self._dispatch: Dispatch | Journey = first
+        if pool.fallback.pools and onward.is_free(request):
+            self._dispatch = Journey(first, reach.snapshot.pools, self._enter, refused)
         self._trace: RequestTrace = self._account.trace(services.telemetry)
         self._try: Try | None = None
         self._try_started = 0.0
@@ -117,6 +110,38 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"<Exchange {self._pool.name}: attempt {self._dispatch.attempts}, {self._run or 'between attempts'}>"
+
+    def _walk(self, pool: Pool, tiers: Tiers, asker: Asker, earlier: int = 0) -> Dispatch:
+        services, request = self._services, self._request
+        return Dispatch(
+            pool=pool,
+            state=services.state,
+            operation=request.operation.name,
+            deadline=self._deadline,
+            rng=services.rng,
+            missing=self._keyring.missing,
+            repeated=request.client_retry > 0,
+            tiers=tiers,
+            stream=request.stream,
+            key=affinity.of(pool.strategy, request, asker.caller) if pool.strategy.by is not None else None,
+            model=request.model or "",
+            asker=asker,
+            once=request.ties.creates,
+            earlier=earlier,
+        )
+
+    def _enter(self, pool: Pool, earlier: int) -> Dispatch | None:
+        """A walk over a pool that the request falls back to; None where it may not, or no target there takes it."""
+        asker = self._reach.asker(pool, self._asker)
+        if asker is not None and pool.counts_tokens:
+            size = asker.size or estimate.size(self._request)
+            asker = replace(asker, size=size, tokens=self._services.state.estimates.of_pool(pool, size))
+        tiers = onward.candidates(pool, self._request) if asker is not None else ()
+        if asker is None or isinstance(tiers, Refusal):
+            return None
+        walk = self._walk(pool, tiers, asker, earlier)
+        walk.last_resort, walk.prefix = False, f"{pool.name}/"
+        return walk
 
     @property
     def deadline(self) -> float:
@@ -157,6 +182,7 @@ class Exchange:
     def _advance(self) -> None:
         self._timer = None
         step = self._dispatch.next(self._services.clock.now())
+        self._tell_of_places()
         match step:
             case Try():
                 self._attempt(step)
@@ -178,7 +204,7 @@ class Exchange:
     def _attempt(self, step: Try) -> None:
         services, request, provider = self._services, self._request, step.target.provider
         self._try, self._try_started = step, services.clock.now()
-        self._account.target = step.target
+        self._account.target, self._account.place = step.target, step.name
         body = openai.attempt_body(request, self._account.model(step.target), step.target.parameters)
         url = openai.attempt_url(provider.base_url, request)
         self._try_trace = self._trace.attempt(
@@ -198,7 +224,7 @@ class Exchange:
             timeouts=provider.timeouts,
             deadline=self._dispatch.deadline,
             model_is_ours=step.target.model is not None,
-            policy_is_fault=Outcome.CONTENT_POLICY in self._pool.fallback.outcomes,
+            policy_is_fault=self._dispatch.policy_is_fault,
             requested_model=request.model if self._pool.rewrite_model else None,
             deadline_is_clients=self._hurried,
             outcome=partial(stateful.outcome, request),
@@ -221,7 +247,7 @@ class Exchange:
         assert step is not None, "an attempt was running"
         provider = step.target.provider
         failure = Failure(
-            target=step.target.name,
+            target=step.name,
             provider=provider.name,
             outcome=fault.outcome,
             detail=fault.detail,
@@ -337,7 +363,7 @@ class Exchange:
 
     def _told(self) -> Headers:
         """The headers that say who answered (B41)."""
-        target = (("x-modelpool-target", self._try.target.name),) if self._try is not None else ()
+        target = (("x-modelpool-target", self._try.name),) if self._try is not None else ()
         spent = self._account.cost()
         priced = () if spent is None else (("x-modelpool-cost", cost.plain(spent)),)
         return (
@@ -397,7 +423,7 @@ class Exchange:
         estimates, used = self._services.state.estimates, NONE
         usage = answer.usage if answer is not None else NO_USAGE
         if not refused:
-            guessed = estimates.of_target(self._pool, step.target, size).input
+            guessed = estimates.of_target(self._dispatch.pool, step.target, size).input
             seen = 0 if usage.input_tokens is not None else run.tokens_seen
             text = self._relayed if self._request.operation.answer == "model" else 0  # a picture's bytes are no tokens
             seen = text // needs.BYTES_PER_TOKEN if seen is None else seen
@@ -405,7 +431,7 @@ class Exchange:
                 guessed if usage.input_tokens is None else usage.input_tokens,
                 seen if usage.output_tokens is None else usage.output_tokens,
             )
-        estimates.learn(self._pool, step.target, size, usage)
+        estimates.learn(self._dispatch.pool, step.target, size, usage)
         self._dispatch.settle(used, self._services.clock.now())
 
     def _settle(self) -> None:
@@ -418,11 +444,19 @@ class Exchange:
         elif self._pool.counts_tokens:
             self._permit.settle(self._dispatch.used, self._services.clock.now())
         self._permit.release()
+        if isinstance(self._dispatch, Journey):
+            self._dispatch.leave(self._services.clock.now())
+        self._tell_of_places()
         self._on_over(self)
         try:
             self._record()
         except Exception as error:  # who listens to records must not undo the answer
             faults.log(logger, "a request could not be recorded", error)
+
+    def _tell_of_places(self) -> None:
+        """Somebody may wait for a place in a pool that was left."""
+        for pool, since in self._dispatch.freed() if isinstance(self._dispatch, Journey) else ():
+            self._reach.freed(pool, since)
 
     @property
     def _nothing_sent(self) -> bool:

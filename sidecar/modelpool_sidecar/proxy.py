@@ -7,11 +7,12 @@ one place here. Nothing in it knows a transport.
 from typing import Protocol
 
 from modelpool_sidecar.account import Account
-from modelpool_sidecar.core import access, callers, estimate, matching, needs, routing, stateful
+from modelpool_sidecar.core import access, callers, estimate, onward, routing, stateful
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.limits import Limited, Permit
+from modelpool_sidecar.core.onward import Reach
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.queue import Waiting
 from modelpool_sidecar.core.refusal import Refusal
@@ -119,19 +120,17 @@ class Proxy:
         pinned = _pin(pool, request) or stateful.home(pool, request)
         if isinstance(pinned, Refusal):
             return pinned, pool, caller
-        tiers = matching.tiers(pool, request.headers, pinned)
-        if not isinstance(tiers, Refusal):
-            tiers = needs.fitting(pool, request, tiers)
+        tiers = onward.candidates(pool, request, pinned)
         if pool.stateful is not None and request.ties.kept and not isinstance(tiers, Refusal):
             tiers = stateful.preferred(pool, request, tiers)
-        if isinstance(tiers, Refusal):
+        if isinstance(tiers, Refusal) and not onward.may_leave(pool, request, tiers):
             return tiers, pool, caller
         asker = Asker(request.headers, snapshot.namespace, caller)
         if pool.counts_tokens and not request.operation.state:  # what is only kept costs none
             size = estimate.size(request)
             tokens = self._services.state.estimates.of_pool(pool, size)
             asker = Asker(request.headers, snapshot.namespace, caller, size, tokens)
-        return Way(snapshot, pool, tiers, asker)
+        return Way(snapshot, pool, tiers, asker, visitor)
 
     def _visitor(self, snapshot: Snapshot, request: Request) -> Visitor:
         digest = callers.shown(request.headers) if snapshot.caller_files else None
@@ -158,7 +157,10 @@ class Proxy:
             self._exchanges.discard(exchange)
             self._freed(pool, now)
 
-        exchange = Exchange(self._services, request, pool, way.tiers, way.asker, permit, downstream, over, arrived)
+        reach = Reach(way.snapshot, way.visitor, self._freed)
+        exchange = Exchange(
+            self._services, reach, request, pool, way.tiers, way.asker, permit, downstream, over, arrived
+        )
         self._exchanges.add(exchange)
         exchange.start()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from modelpool_sidecar import faults
 from modelpool_sidecar.core import queue
+from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.limits import Permit
 from modelpool_sidecar.core.needs import Tiers
@@ -29,8 +30,10 @@ class Way:
 
     snapshot: Snapshot
     pool: Pool
-    tiers: Tiers
+    tiers: Tiers | Refusal
+    """A refusal: no target of this pool, but there are other pools for it (B20)."""
     asker: Asker
+    visitor: Visitor
 
 
 @dataclass(eq=False, slots=True)

@@ -59,6 +59,8 @@ POOLS: dict[str, list[Any]] = {
         provider("other"),
         pool(targets=[{"name": each, "providerRef": {"name": each}} for each in ("openai", "other")]),
     ],
+    "that falls back to itself": [pool(fallback={"pools": [{"when": "General", "poolRefs": [{"name": "chat"}]}]})],
+    "that falls back to nobody": [pool(fallback={"pools": [{"when": "General", "poolRefs": [{"name": "gone"}]}]})],
     "with a price elsewhere": [
         provider("other", models=[{"name": "chat", "prices": {"inputPerMillion": "1"}}]),
         pool(targets=[{"name": each, "providerRef": {"name": each}} for each in ("openai", "other")]),

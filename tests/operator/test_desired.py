@@ -254,6 +254,7 @@ def test_what_is_written_wins_over_every_default() -> None:
             "maxAttempts": 9,
             "sameTarget": {"retries": 0, "initial": 1000, "max": 9000, "maxRetryAfter": 3000},
             "retryBudget": {"percent": 0, "minPerSecond": 0},
+            "pools": (),
         },
         "limits": {
             "requests": ({"name": "m", "max": 60, "per": 60000, "burst": 5, "scope": "Sidecar", **tenants},),

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from modelpool_config.models import OutcomeName, StrategyName
+from modelpool_config.models import OutcomeName, Reason, StrategyName
 from modelpool_operator.api.limits import AttemptLimits, CallerLimits, Limits
 from modelpool_operator.api.meta import Resource
 from modelpool_operator.api.types import (
@@ -207,6 +207,29 @@ class RetryBudget(Spec):
     )
 
 
+class PoolRef(Spec):
+    """A ModelPool in the same namespace."""
+
+    example: ClassVar[str] = "{name: overflow}"
+
+    name: ObjectName = Field(description="The ModelPool's name.")
+
+
+class FallbackPools(Spec):
+    """The pools that a request goes on to for one reason."""
+
+    example: ClassVar[str] = "{when: ContextLength, poolRefs: [{name: large}]}"
+
+    when: Reason = Field(
+        description="RateLimited: every target is limited, by its provider or by a limit here. ContextLength: the "
+        "request is too long for a target's model. ContentPolicy: a provider's filter refused it. General: all that "
+        "goes on to another target, and RateLimited too, after the pools for it."
+    )
+    pool_refs: Annotated[tuple[PoolRef, ...], AnyList(), AtMost(5, least=1)] = Field(
+        alias="poolRefs", description="In this order. Their limits, targets and attempts are their own."
+    )
+
+
 class Fallback(Spec):
     """What goes on to another attempt, and how often."""
 
@@ -235,6 +258,11 @@ class Fallback(Spec):
         default=None,
         alias="retryBudget",
         description="A ceiling on repeats over all requests. Default: 20 percent and 3 per second.",
+    )
+    pools: Annotated[tuple[FallbackPools, ...], AnyList(), AtMost(4)] | None = Field(
+        default=None,
+        description="Other pools for what the pool's own targets do not answer, by reason; a request sees at most 5 of "
+        "them. Default: none.",
     )
 
 

@@ -46,6 +46,11 @@ def name_stands_twice(spec: ModelPoolSpec) -> Iterator[Finding]:
     if spec.fallback:
         yield from repeated(("spec", "fallback", "outcomes"), spec.fallback.outcomes or ())
         yield from repeated(("spec", "fallback", "statuses"), spec.fallback.statuses or ())
+        pools = spec.fallback.pools or ()
+        yield from repeated(("spec", "fallback", "pools"), (each.when for each in pools), "when")
+        for index, each in enumerate(pools):
+            path = ("spec", "fallback", "pools", index, "poolRefs")
+            yield from repeated(path, (ref.name for ref in each.pool_refs), "name")
 
 
 def limit_does_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from typing import Any
 
 BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 BY_TYPE: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+BY_WHEN: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["when"]}
 SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 WHOLE: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 
@@ -28,6 +29,8 @@ MODEL_POOL: dict[str, dict[str, Any]] = {
     "spec.targets[].match.headers": BY_NAME,
     "spec.fallback.outcomes": SET,
     "spec.fallback.statuses": SET,
+    "spec.fallback.pools": BY_WHEN,
+    "spec.fallback.pools[].poolRefs": BY_NAME,
     "spec.limits.requests": BY_NAME,
     "spec.limits.tokens": BY_NAME,
     "spec.targets[].limits.requests": BY_NAME,

@@ -40,6 +40,8 @@ class Try:
     number: int
     same_target: bool
     probe: bool
+    name: str
+    """The target's, as it is told: with its pool before it where that is not the pool that was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Dispatch:
     `asker`: what limits are divided by. `used`: tokens of all attempts that are over, where a limit counts them.
     `told`, `observed`: of the limits of targets and providers, what the last one tells, and which of those that only
     observe would have refused. `once`: what was sent is never sent again, because it may have made something (B15a).
+    `earlier`: attempts that other pools made before (B20). `last_resort`: a target that cools may be asked (B37).
+    `prefix`: what stands before the names of its targets where they are told.
     """
 
     pool: Pool
@@ -111,6 +115,9 @@ class Dispatch:
     model: str = ""
     asker: Asker = NOBODY
     once: bool = False
+    earlier: int = 0
+    last_resort: bool = True
+    prefix: str = ""
     attempts: int = 0
     told: tuple[Told, ...] = ()
     used: Tokens = NONE
@@ -152,7 +159,7 @@ class Dispatch:
         if failure.other_credential:  # no verdict on the target yet, and no attempt that counts
             self._other_keys += 1
             self._plan = _Plan(target, now)
-        elif (self.once and not failure.unsent) or not self._may_go_on(failure):
+        elif (self.once and not failure.unsent) or not self.may_go_on(failure):
             self._over = verdict.spent(self.pool, self.failures)
 
     def commit(self, now: float) -> None:
@@ -196,7 +203,7 @@ class Dispatch:
         blocks = [(target, block) for target in self._targets() if (block := self._blocked(target, now)) is not None]
         guessed = [(block.wait, index) for index, (_, block) in enumerate(blocks) if block.is_guess]
         soonest = blocks[min(guessed)[1]][0] if guessed else None
-        if soonest is None or not self.pool.last_resort or not self.state.health(soonest).vacant:
+        if soonest is None or not (self.pool.last_resort and self.last_resort) or not self.state.health(soonest).vacant:
             return Stop(verdict.none_available(self.pool, self.operation, blocks))
         return self._begin(soonest, now)
 
@@ -209,7 +216,7 @@ class Dispatch:
             if not isinstance(step, Stop):
                 return step
         if fresh is not None:
-            if len(self._visits) > 1 and not self._pay(now):
+            if not self._is_first_fallback and not self._pay(now):
                 return self._spent(now)
             return self._begin(fresh, now)
         again = self._pick(now, lambda target: self._may_repeat(target, now, alone=False))
@@ -224,7 +231,7 @@ class Dispatch:
         fresh = self._pick(now, lambda other: self._visit(other).attempts == 0)
         if self._is_open(target, now, alone=fresh is None):
             return self._begin(target, now)
-        if fresh is not None and (len(self._visits) == 1 or self._pay(now)):
+        if fresh is not None and (self._is_first_fallback or self._pay(now)):
             return self._begin(fresh, now)
         return self._spent(now)
 
@@ -308,6 +315,12 @@ class Dispatch:
         return replace(self.asker, tokens=self.state.estimates.of_target(self.pool, target, size))
 
     @property
+    def policy_is_fault(self) -> bool:
+        """Whether an answer that a filter ended may go on elsewhere."""
+        fallback = self.pool.fallback
+        return Outcome.CONTENT_POLICY in fallback.outcomes or "ContentPolicy" in fallback.pools
+
+    @property
     def _spills(self) -> bool:
         """Whether a target at its cap is passed over; else the request that was meant for it is refused (B17)."""
         return Outcome.LOCAL_LIMIT in self.pool.fallback.outcomes
@@ -315,7 +328,13 @@ class Dispatch:
     def _is_full(self, target: Target) -> bool:
         return self.state.open_count(target.provider.name) >= target.provider.max_open
 
-    def _may_go_on(self, failure: Failure) -> bool:
+    @property
+    def _is_first_fallback(self) -> bool:
+        """The first one of a request is free (B18)."""
+        return self.earlier + len(self._visits) == 1
+
+    def may_go_on(self, failure: Failure) -> bool:
+        """Whether the pool lets this outcome go on to another target."""
         fallback = self.pool.fallback
         return failure.outcome in fallback.outcomes or fallback.names_status(failure.status)
 
@@ -373,7 +392,7 @@ class Dispatch:
         ticket = self.state.health(target).begin(now)
         self.state.opened(target.provider.name)
         self._held = _Held(target, ticket, now, grip)
-        return Try(target, self.attempts, visit.attempts > 1, ticket.probe)
+        return Try(target, self.earlier + self.attempts, visit.attempts > 1, ticket.probe, self.prefix + target.name)
 
     def _release(self, outcome: Outcome, now: float, failure: Failure | None = None) -> Target:
         held, self._held = self._held, None

@@ -151,6 +151,8 @@ class Fallback:
     max_retry_after: float
     budget_percent: int
     budget_per_second: int
+    pools: Mapping[contract.Reason, tuple[str, ...]] = field(default_factory=dict)
+    """By reason the pools that a request goes on to (B20)."""
 
     def names_status(self, status: int | None) -> bool:
         """Whether `statuses` names it: `5xx` names 503."""
@@ -419,6 +421,7 @@ def _pool(
             max_retry_after=_seconds(same.max_retry_after),
             budget_percent=fallback.retry_budget.percent,
             budget_per_second=fallback.retry_budget.min_per_second,
+            pools=MappingProxyType({each.when: each.pools for each in fallback.pools}),
         ),
         request_limits=limits,
         counts_tokens=any(

@@ -67,6 +67,12 @@ class State:
         places.line.join(waiting)
         return waiting
 
+    def admit_now(self, pool: Pool, now: float, asker: Asker = NOBODY) -> Permit | Limited:
+        """As `admit`, for one who has another way and does not wait for a place (B20); it overtakes nobody who does."""
+        found, places = self.levels.find(pool.admission_limits(asker.caller), asker, now), self.places(pool)
+        refused = self._refusal(pool, places, found)
+        return Permit(places, found.take()) if refused is None else refused
+
     def take_turn(self, pool: Pool) -> tuple[Waiting, Permit] | None:
         """Who is next, with its place, where one is free."""
         places, most = self.places(pool), self._concurrency(pool)
@@ -211,6 +217,7 @@ class State:
             if pool.queue is None
             else {"waiting": self.waiting(pool), "max": pool.queue.max, "timeout": pool.queue.timeout},
             "retriesLeft": budget.remaining(now),
+            "fallbackPools": {when: list(names) for when, names in pool.fallback.pools.items()},
             "limits": [self.levels.describe(limit, now) for limit in pool.request_limits],
             "callerLimits": [
                 {"caller": name, **self.levels.describe(limit, now)}

@@ -26,7 +26,8 @@ PLACES = ("east", "west")
 
 def examples() -> dict[str, contract.Pool]:
     """The pools of the page, by name, as the compiler renders them."""
-    documents = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)]
+    blocks = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    documents = [document for block in blocks for document in yaml.safe_load_all(block)]
     result = desired(observe([*(provider(name, dialect="Fake") for name in PLACES), *documents]))
     assert result.problems == ()
     return {pool.name: pool for pool in result.namespaces["default"].config.pools}
@@ -81,8 +82,24 @@ async def test_without_a_budget_only_the_free_fallback_is_left() -> None:
         assert seen(held) == [1, 1]
 
 
+async def test_what_is_too_long_goes_to_the_large_pool_and_what_is_limited_to_the_overflow() -> None:
+    names = ("assistant", "large", "overflow")
+    async with running(*PLACES, pools=[examples()[name] for name in names]) as held:
+        too_long = b'{"error": {"code": "context_length_exceeded", "message": "too long"}}'
+        answers = (RawAnswer(400, (("content-type", "application/json"),), (too_long,)), None)
+        held.fakes["east"].answer_with(lambda attempt: answers[attempt.number > 1])
+        assert await ask(held, "assistant") == (200, "large/big")
+        held.fakes["east"].break_as("429")
+        assert await ask(held, "assistant") == (200, "overflow/spare")
+        assert await ask(held, "assistant") == (200, "overflow/spare"), "it cools, and is not asked"
+        assert seen(held) == [2, 3]
+        rest = [held.provider(name) for name in PLACES]
+        await held.apply([examples()["large"].model_copy(update={"models": ("assistant",)})], rest)
+        assert await ask(held, "assistant") == (200, "big"), "what is deleted is gone at once"
+
+
 def test_the_page_has_an_example_tried_here_for_each_name() -> None:
-    assert {"patient", "strict", "thrifty"} <= set(examples())
+    assert {"assistant", "patient", "strict", "thrifty"} <= set(examples())
 
 
 @pytest.mark.parametrize("outcome", [each for each in Outcome if each not in {"Ok", "Stalled", "Cancelled"}])

@@ -1,0 +1,78 @@
+"""Where pools lead to other pools: is each of them there, and does every way end (B20)?
+
+A way that leads back to the pool it began at is no fallback: it would be walked for nothing. Each pool on such a circle
+says so and does without the links that make it; it serves from its own targets.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from modelpool_config import models as contract
+from modelpool_operator.api.modelpool import ModelPool
+from modelpool_operator.checks.finding import Finding
+from modelpool_operator.problems import Path, Problem, nearest
+
+NOT_FOUND = "PoolNotFound"
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The pools that one pool may go on to, and what is wrong with the others that it names."""
+
+    pools: tuple[contract.FallbackPools, ...]
+    problems: tuple[Problem, ...]
+
+
+def follow(namespace: str, pools: Mapping[str, ModelPool], known: Collection[str]) -> dict[str, Links]:
+    """For each running pool of a namespace. `known`: the names of all pools there, those that cannot run included."""
+    edges = {name: tuple(dict.fromkeys(other for _, _, other in _named(pool))) for name, pool in pools.items()}
+    return {name: _links(namespace, pool, edges, known) for name, pool in pools.items()}
+
+
+def _links(namespace: str, pool: ModelPool, edges: Mapping[str, tuple[str, ...]], known: Collection[str]) -> Links:
+    name = pool.metadata.name
+    left: dict[contract.Reason, list[str]] = {}
+    problems: list[Problem] = []
+    for when, path, other in _named(pool):
+        found = _missing(namespace, path, other, known) if other not in known else _circle(path, name, other, edges)
+        if found is None:
+            left.setdefault(when, []).append(other)
+        else:
+            problems.append(found.problem(("ModelPool", namespace, name)))
+    kept = tuple(contract.FallbackPools(when=when, pools=tuple(each)) for when, each in left.items())
+    return Links(kept, tuple(problems))
+
+
+def _named(pool: ModelPool) -> Iterator[tuple[contract.Reason, Path, str]]:
+    for index, each in enumerate((pool.spec.fallback.pools if pool.spec.fallback else None) or ()):
+        for place, ref in enumerate(each.pool_refs):
+            yield each.when, ("spec", "fallback", "pools", index, "poolRefs", place, "name"), ref.name
+
+
+def _missing(namespace: str, path: Path, other: str, known: Collection[str]) -> Finding:
+    near = nearest(other, known)
+    hint = f"did you mean {near}?" if near else f"kubectl get mpool -n {namespace}"
+    text = f"leads nowhere: there is no ModelPool {other} in namespace {namespace}; {hint}"
+    return Finding(path, text, NOT_FOUND, "ResolvedRefs")
+
+
+def _circle(path: Path, name: str, other: str, edges: Mapping[str, tuple[str, ...]]) -> Finding | None:
+    """Whether the link to `other` leads back; the shortest way is the one that is told."""
+    way = _way(other, name, edges)
+    if way is None:
+        return None
+    return Finding(path, f"leads back here, so that the pool does without it: {' -> '.join((name, *way))}", "Cycle")
+
+
+def _way(start: str, end: str, edges: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+    """The shortest way, both ends included."""
+    ways: dict[str, tuple[str, ...]] = {start: (start,)}
+    waiting = [start]
+    for here in waiting:  # it grows as the way is found
+        if here == end:
+            return ways[here]
+        for there in edges.get(here, ()):
+            if there not in ways:
+                ways[there] = (*ways[here], there)
+                waiting.append(there)
+    return None
