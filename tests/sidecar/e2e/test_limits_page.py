@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import yaml
 
+import limits_picture
 from manifest_cases import provider
 from modelpool_config import models as contract
 from modelpool_operator.desired import desired
@@ -87,3 +88,15 @@ def test_the_page_tells_the_bounds_that_the_code_has() -> None:
     assert f"between {estimate.LEAST:g} and {estimate.MOST:g}; 800 for a picture, 600 for" in TEXT
     assert "`tokens_above_limit`" in TEXT
     assert CODES["tokens_above_limit"][0] == 400
+
+
+def test_the_picture_is_what_the_simulation_draws() -> None:
+    assert limits_picture.PAGE.read_text(encoding="utf-8") == limits_picture.picture()
+
+
+def test_no_stretch_of_the_picture_lets_more_pass_than_the_burst_and_the_rate() -> None:
+    passed = limits_picture.counts()["passed"]
+    burst, rate = limits_picture.BURST, limits_picture.MAX / limits_picture.PER
+    stretches = [passed[start:end] for start in range(len(passed)) for end in range(start + 1, len(passed) + 1)]
+    assert all(sum(stretch) <= burst + len(stretch) * rate for stretch in stretches)
+    assert any(sum(stretch) > len(stretch) * rate for stretch in stretches)
