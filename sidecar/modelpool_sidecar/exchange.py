@@ -95,7 +95,7 @@ class Exchange:
         refused = tiers if isinstance(tiers, Refusal) else None
         first = self._walk(pool, () if isinstance(tiers, Refusal) else tiers, asker)
         self._dispatch: Dispatch | Journey = first
-        if pool.fallback.pools and onward.is_free(request):
+        if pool.fallback.pools and onward.is_free(pool, request):
             self._dispatch = Journey(first, reach.snapshot.pools, self._enter, refused)
         self._trace: RequestTrace = self._account.trace(services.telemetry)
         self._try: Try | None = None

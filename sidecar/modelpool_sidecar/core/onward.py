@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from modelpool_config.models import Reason
-from modelpool_sidecar.core import matching, needs, verdict
+from modelpool_sidecar.core import matching, needs, stateful, verdict
 from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.allowance import NONE, Asker, Tokens
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Step, Stop
@@ -58,14 +58,18 @@ def candidates(pool: Pool, request: Request, pinned: Target | None = None) -> Ti
     return tiers if isinstance(tiers, Refusal) else needs.fitting(pool, request, tiers)
 
 
-def is_free(request: Request) -> bool:
+def is_free(pool: Pool, request: Request) -> bool:
     """Whether it may go to another pool at all: no target is pinned, and no state binds it to one (B15a, B20)."""
-    return request.pinned is None and not request.ties.creates and not request.ties.refers
+    if request.pinned is not None or request.operation.state or request.ties.creates or request.ties.refers:
+        return False
+    return stateful.home(pool, request) is None
 
 
 def may_leave(pool: Pool, request: Request, refusal: Refusal) -> bool:
     """Whether what no target of the pool can serve has another pool to go to: what is too long for all of them."""
-    return refusal.code == "context_length_exceeded" and "ContextLength" in pool.fallback.pools and is_free(request)
+    return (
+        refusal.code == "context_length_exceeded" and "ContextLength" in pool.fallback.pools and is_free(pool, request)
+    )
 
 
 def reasons(dispatch: Dispatch, answer: Failure | Refusal, now: float) -> tuple[Reason, ...]:

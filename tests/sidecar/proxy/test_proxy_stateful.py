@@ -257,3 +257,29 @@ def test_what_is_kept_costs_no_tokens_and_a_sound_only_those_that_are_told() -> 
     bench.upstream.last.answer(b"x" * 100_000, headers=(("content-type", "audio/wav"),))
     assert spent() <= 11
     assert bench.nothing_is_held()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/files/file-1", b""),
+        ("DELETE", "/v1/responses/resp_1", b""),
+        ("POST", "/v1/batches", BATCH),
+        ("POST", "/v1/responses", {"model": "chat", "input": "hi", "previous_response_id": "resp_1"}),
+        ("POST", "/v1/chat/completions", {"model": "chat", "messages": [{"content": [{"file_id": "file-1"}]}]}),
+    ],
+)
+def test_an_id_never_reaches_another_pool(method: str, path: str, body: Any) -> None:
+    onward = {"pools": ({"when": "General", "pools": ("other",)},)}
+    pools = [
+        a_pool("chat", [a_target("primary")], stateful={"target": "primary"}, fallback=onward),
+        a_pool("other", [a_target("backup")]),
+    ]
+    bench = Bench(compile_config(a_config(pools)))
+    client = bench.ask(body, path=path, method=method)
+    while bench.upstream.last.open:
+        bench.upstream.last.answer({"error": {"message": "no"}}, status=503)
+        bench.clock.advance(5)
+    assert client.status == 503
+    assert set(bench.upstream.asked) == {"primary"}
+    assert bench.nothing_is_held()
