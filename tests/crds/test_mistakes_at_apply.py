@@ -202,8 +202,9 @@ def _applied(manifest: dict[str, Any], place: str) -> tuple[str, list[str]]:
     for part in re.findall(r"[^.\[\]]+", place):
         if isinstance(value, list):
             value = value[int(part)]
-            key = value.get("name") if isinstance(value, dict) else value
-            written = f"[{'name' if isinstance(value, dict) else ''}={json.dumps(key)}]"
+            by = "" if not isinstance(value, dict) else "when" if "when" in value else "name"
+            key = value.get(by) if isinstance(value, dict) else value
+            written = f"[{by}={json.dumps(key)}]"
             of_list = [f"{named}: duplicate entries for key {written}", f"{named}: element {part}: "]
             named += f"[{part}]" if key is None else written
         else:
