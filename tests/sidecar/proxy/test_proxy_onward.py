@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders import a_config, a_pool, a_provider, a_snapshot, a_target, the_pool
@@ -360,6 +360,7 @@ def _graph(links: dict[str, dict[str, list[str]]]) -> Snapshot:
     )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_graphs, st.lists(_answers, max_size=40), st.integers(0, 2**32))
 def test_any_graph_of_pools_is_walked_to_an_end_and_holds_nothing_after_it(
     links: dict[str, dict[str, list[str]]], answers: list[tuple[int, Any]], seed: int
@@ -412,3 +413,53 @@ def test_nobody_waits_for_a_place_in_another_pool() -> None:
         if bench.upstream.last.provider == "primary":
             bench.upstream.last.answer({}, 429, (("retry-after", "60"), ("content-type", "application/json")))
         assert bench.upstream.last.provider == provider
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body"),
+    [
+        ("/v1/files/file-a", "GET", b""),
+        ("/v1/batches", "POST", {"input_file_id": "file-a"}),
+        ("/v1/responses", "POST", {"model": "chat", "input": "hi", "previous_response_id": "resp_1"}),
+        ("/v1/responses", "POST", {"model": "chat", "input": "hi", "background": True}),
+    ],
+)
+def test_what_is_kept_at_one_target_never_goes_to_another_pool(path: str, method: str, body: Any) -> None:
+    """B15a: an id of one provider means nothing at another one, and must not be shown to it."""
+    bench = pools(
+        at("other"),
+        rules=fallback(General=["other"], RateLimited=["other"], ContextLength=["other"]),
+        stateful={"target": "primary"},
+    )
+    for status, said in ((503, {}), (429, {}), (400, TOO_LONG)):
+        client = bench.ask(body, path=path, method=method)
+        if client.status is None:
+            bench.upstream.last.answer(said, status)
+        assert client.status is not None
+    assert set(bench.upstream.asked) == {"primary"}
+    assert is_quiet(bench)
+
+
+def test_each_pool_that_counts_tokens_settles_what_was_used() -> None:
+    """B10: the pool that was asked counts all of it, one that was left what was used there, and nobody the estimate."""
+    tokens = {"tokens": ({"name": "all", "max": 1_000, "per": 86_400_000, "burst": 1_000, "scope": "Sidecar",
+                          "count": "Total"},)}  # fmt: skip
+    for chat in ({"limits": tokens}, {}):
+        bench = pools(
+            at("first", limits=tokens),
+            at("second", limits=tokens),
+            rules=fallback(RateLimited=["first", "second"]),
+            **chat,
+        )
+        bench.ask()
+        for _ in range(2):
+            bench.upstream.last.answer({}, 429)
+        [exchange] = bench.proxy.running
+        assert exchange.outlook().blocks.keys() == {"primary"}
+        assert repr(exchange._dispatch) == "<Journey chat -> first -> second: 3 attempts>"
+        bench.upstream.last.answer()
+        assert bench.snapshot is not None
+        told = bench.state.describe(bench.snapshot, bench.clock.now())["pools"]
+        left = {pool["name"]: [each["burst"] - each["remaining"] for each in pool["limits"]] for pool in told}
+        assert left == {"chat": [8] if chat else [], "first": [0], "second": [8]}
+        assert is_quiet(bench)
