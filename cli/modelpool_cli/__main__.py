@@ -7,9 +7,10 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from modelpool_cli import arguments
+from modelpool_cli import arguments, secrets
 from modelpool_cli.client import Address
 from modelpool_cli.exits import INTERRUPTED, WRONG_USE, fail
+from modelpool_cli.secrets import SecretError
 
 _SEPARATOR = "--"
 
@@ -101,19 +102,29 @@ def _inject(options: Namespace, _env: Mapping[str, str]) -> int:
     return injecting.inject(options.paths, sidecar, as_json=options.output == "json")
 
 
-def _try(options: Namespace, _env: Mapping[str, str]) -> int:
+def _try(options: Namespace, env: Mapping[str, str]) -> int:
     from modelpool_cli import trying  # noqa: PLC0415 - see above
+
+    try:
+        key = secrets.read_key(options.key, env)
+    except SecretError as error:
+        return fail(str(error), WRONG_USE)
 
     address = _address(options)
     if options.url:
         address = Address.of_url(options.url, options.admin)
-    return trying.attempt(address, options.model, options.text, stream=options.stream, as_json=options.output == "json")
+    as_json = options.output == "json"
+    return trying.attempt(address, options.model, options.text, stream=options.stream, as_json=as_json, key=key)
 
 
-def _ask(options: Namespace, _env: Mapping[str, str]) -> int:
+def _ask(options: Namespace, env: Mapping[str, str]) -> int:
     from modelpool_cli import asking  # noqa: PLC0415 - see above
 
-    return asking.ask(_address(options), options.model, options.count, options.rate)
+    try:
+        key = secrets.read_key(options.key, env)
+    except SecretError as error:
+        return fail(str(error), WRONG_USE)
+    return asking.ask(_address(options), options.model, options.count, options.rate, key)
 
 
 def _top(options: Namespace, env: Mapping[str, str]) -> int:

@@ -114,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
     attempt.add_argument("model", metavar="MODEL", help="a pool's name")
     attempt.add_argument("text", metavar="TEXT", help="what to ask")
     attempt.add_argument("--stream", action="store_true", help="print the answer as it comes")
+    _add_key(attempt)
     attempt.add_argument("--url", type=_url, metavar="URL", help="a sidecar elsewhere, like http://127.0.0.1:4891")
     _add_address(attempt)
     _add_json(attempt)
@@ -122,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
     ask.add_argument("model", metavar="MODEL", help="a pool's name")
     ask.add_argument("--count", type=_count, default=60, metavar="N", help="requests (default %(default)s)")
     ask.add_argument("--rate", type=_rate, default=5.0, metavar="R", help="requests a second (default %(default)g)")
+    _add_key(ask)
     _add_address(ask)
 
     view = _add(commands, "top", "watch who serves, cools and comes back", _TOP_VIEW)
@@ -266,6 +268,15 @@ def _add_inject(commands: "argparse._SubParsersAction[_Parser]") -> None:
         default=[],
         metavar="NAME=VALUE",
         help="a variable of the sidecar, like OTEL_EXPORTER_OTLP_ENDPOINT=http://otel.monitoring:4318; may be repeated",
+    )
+
+
+def _add_key(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--key",
+        type=secrets.parse_key,
+        metavar="FROM",
+        help="the caller's key, for a pool with callers; FROM is env:VARIABLE or file:PATH",
     )
 
 

@@ -20,10 +20,10 @@ Answer = tuple[str, str | None]
 """Who answered, or the kind of failure with its sentence."""
 
 
-def ask(address: Address, model: str, count: int, rate: float) -> int:
+def ask(address: Address, model: str, count: int, rate: float, key: str | None = None) -> int:
     """Send `count` requests, `rate` a second. 0: every one was answered, 1: some were not, 130: Ctrl-C."""
     try:
-        probe = client.get(f"{address.data}/v1/models")
+        probe = client.get(f"{address.data}/v1/models", key=key)
     except UnreachableError as error:
         return fail(str(error))
     if probe.status != 200:
@@ -31,7 +31,7 @@ def ask(address: Address, model: str, count: int, rate: float) -> int:
     answers = _Answers()
     interrupted = False
     try:
-        _walk(_Askers(lambda: _one(address, model)), answers, count, rate)
+        _walk(_Askers(lambda: _one(address, model, key)), answers, count, rate)
     except KeyboardInterrupt:
         interrupted = True  # what still waits for its answer is left behind
     print("\r\x1b[K" if sys.stdout.isatty() else "", end="")
@@ -120,11 +120,11 @@ def table(tally: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _one(address: Address, model: str) -> Answer:
+def _one(address: Address, model: str, key: str | None) -> Answer:
     """One question."""
     body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
     try:
-        reply = client.post(f"{address.data}/v1/chat/completions", body)
+        reply = client.post(f"{address.data}/v1/chat/completions", body, key=key)
     except UnreachableError as error:
         return "no answer", str(error)
     if reply.status >= 400:

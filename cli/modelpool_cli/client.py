@@ -87,21 +87,21 @@ class Reply:
         return str(message) if message else f"HTTP {self.status}"
 
 
-def get(url: str, timeout: float = TIMEOUT_SECONDS) -> Reply:
-    """GET."""
-    return _whole("GET", url, None, timeout)
+def get(url: str, timeout: float = TIMEOUT_SECONDS, key: str | None = None) -> Reply:
+    """GET. `key`: the caller's, where a pool asks for one; here and below."""
+    return _whole("GET", url, None, timeout, key)
 
 
-def post(url: str, body: object = None, timeout: float = TIMEOUT_SECONDS) -> Reply:
+def post(url: str, body: object = None, timeout: float = TIMEOUT_SECONDS, key: str | None = None) -> Reply:
     """POST of JSON."""
-    return _whole("POST", url, body, timeout)
+    return _whole("POST", url, body, timeout, key)
 
 
 class Streaming:
     """A POST whose answer is read event by event."""
 
-    def __init__(self, url: str, body: object) -> None:
-        self._connection, self._answer = _open("POST", url, body, TIMEOUT_SECONDS)
+    def __init__(self, url: str, body: object, key: str | None = None) -> None:
+        self._connection, self._answer = _open("POST", url, body, TIMEOUT_SECONDS, key)
         self.status = self._answer.status
         self.headers = {name.lower(): value for name, value in self._answer.getheaders()}
 
@@ -126,8 +126,8 @@ class Streaming:
                 raise UnreachableError("the stream was cut off before its end") from error
 
 
-def _whole(method: str, url: str, body: object, timeout: float) -> Reply:
-    connection, answer = _open(method, url, body, timeout)
+def _whole(method: str, url: str, body: object, timeout: float, key: str | None) -> Reply:
+    connection, answer = _open(method, url, body, timeout, key)
     with closing(connection):
         try:
             content = answer.read()
@@ -137,7 +137,7 @@ def _whole(method: str, url: str, body: object, timeout: float) -> Reply:
 
 
 def _open(
-    method: str, url: str, body: object, timeout: float
+    method: str, url: str, body: object, timeout: float, key: str | None
 ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     parts = parts_of(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -145,7 +145,8 @@ def _open(
     try:
         data = None if body is None else json.dumps(body).encode()
         path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-        connection.request(method, path, data, {"content-type": "application/json"})
+        shown = {} if key is None else {"authorization": f"Bearer {key}"}
+        connection.request(method, path, data, {"content-type": "application/json", **shown})
         return connection, connection.getresponse()
     except ConnectionRefusedError as error:
         connection.close()

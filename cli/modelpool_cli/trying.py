@@ -12,13 +12,13 @@ from modelpool_cli.exits import NO, OK, fail
 _OURS = "x-modelpool-"
 
 
-def attempt(address: Address, model: str, text: str, *, stream: bool, as_json: bool) -> int:
+def attempt(address: Address, model: str, text: str, *, stream: bool, as_json: bool, key: str | None = None) -> int:
     """Ask, print, explain. 0: there was an answer, 1: there was none."""
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": text}]}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     try:
-        answer = Streaming(f"{address.data}/v1/chat/completions", body)
+        answer = Streaming(f"{address.data}/v1/chat/completions", body, key)
         found = _streamed(answer, quiet=as_json) if _is_stream(answer) else _whole(answer, quiet=as_json)
         told = {name.removeprefix(_OURS): value for name, value in answer.headers.items() if name.startswith(_OURS)}
         why = explain(told, _pool_state(address, told.get("pool")))

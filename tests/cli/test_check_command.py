@@ -9,7 +9,7 @@ import pytest
 from modelpool_cli.__main__ import command
 from modelpool_cli.compiling import Compiler
 from modelpool_cli.manifests import NoManifestsError, Source, read_files
-from modelpool_cli.secrets import SecretError, parse, read
+from modelpool_cli.secrets import SecretError, parse, parse_key, read, read_key
 
 BAD = """\
 apiVersion: modelpool.dev/v1alpha1
@@ -271,3 +271,13 @@ def test_a_secret_option_that_is_none_is_answered_with_its_shape(text: str, caps
         check("-f", ".", "--secret", text)
     assert ended.value.code == 2
     assert "NAME/KEY=env:VARIABLE or NAME/KEY=file:PATH" in capsys.readouterr().err
+
+
+def test_a_callers_key_that_is_none_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    assert read_key(None, {}) is None
+    assert read_key(parse_key("env:KEY"), {"KEY": " sk-1\n"}) == "sk-1"
+    (tmp_path / "key").write_text("\n")
+    with pytest.raises(SecretError, match=r"^--key file:.*key is empty$"):
+        read_key(parse_key(f"file:{tmp_path}/key"), {})
+    with pytest.raises(SecretError, match=r"^--key env:KEY is no key: it has characters that a header cannot carry$"):
+        read_key(parse_key("env:KEY"), {"KEY": "sk-1\nx: y"})

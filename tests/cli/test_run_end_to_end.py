@@ -123,6 +123,34 @@ def test_slips_are_answered_with_a_sentence(running: Running) -> None:
     assert refused.stdout.startswith("refused 404")
 
 
+def test_a_pool_with_callers_is_asked_with_the_key_of_one_which_stands_on_no_command_line(folder: Path) -> None:
+    callers = "  callers: {keys: {secretRef: {name: team-keys}}}\n"
+    (folder / "pool.yaml").write_text(POOL + callers)
+    (folder / "key").write_text("sk-of-search-0123456789abcdef\n")
+    key = {"SEARCH_KEY": "sk-of-search-0123456789abcdef"}
+    given = "team-keys/search=env:SEARCH_KEY"
+    with Running("run", "-f", str(folder), "--port", "0", "--secret", given, env=key) as started:
+        port = str(started.port())
+        without = modelpool("try", "chat", "hi", "--port", port)
+        assert without.returncode == 1
+        assert "401" in without.stderr
+        for source in ("env:SEARCH_KEY", f"file:{folder / 'key'}"):
+            tried = modelpool("try", "chat", "hi", "--key", source, "--port", port, env=key)
+            assert tried.returncode == 0
+            assert "pool chat -> target one" in tried.stderr
+        asked = modelpool(
+            "ask", "chat", "--count", "3", "--rate", "50", "--key", "env:SEARCH_KEY", "--port", port, env=key
+        )
+        assert asked.returncode == 0
+        assert "one     3  100%" in asked.stdout
+        unset = modelpool("ask", "chat", "--key", "env:NOBODY", "--port", port)
+        assert (unset.returncode, unset.stderr) == (2, "modelpool: --key: the variable NOBODY is not set\n")
+        bare = modelpool("try", "chat", "hi", "--key", "sk-of-search-0123456789abcdef")
+        assert bare.returncode == 2
+        assert "a key comes from a variable or a file" in bare.stderr
+        assert "0123456789abcdef" not in bare.stderr
+
+
 @pytest.mark.parametrize("words", [("try", "chat", "x"), ("ask", "chat"), ("break", "one"), ("mend", "one")])
 def test_nothing_running_is_answered_with_what_to_do(words: tuple[str, ...]) -> None:
     with socket.socket() as held:
