@@ -44,6 +44,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[Line]:
         yield from _limits(told["limits"])
         yield from _fallback(told["fallback"])
         yield from _deadlines(told["deadlines"])
+        yield from _providers(told["providers"])
     yield from _problems(told["problems"])
 
 
@@ -138,6 +139,20 @@ def _deadlines(deadlines: Mapping[str, Any]) -> Iterator[Line]:
     yield _BOLD, f"deadlines: {deadlines['total']:g} s for everything{lowered}"
     for name, timeouts in deadlines["providers"].items():
         yield "", f"{_INDENT}{name}: " + ", ".join(f"{what} {seconds:g} s" for what, seconds in timeouts.items())
+
+
+def _providers(providers: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
+    if providers:
+        yield "", ""
+        yield _BOLD, "what else tells who is well"
+    for each in providers:
+        check = each["check"]
+        words = [f"cools with all of quota domain {each['quotaDomain']}"] if each["quotaDomain"] is not None else []
+        if check is not None:
+            good = " or ".join(check["statuses"])
+            asked = f"GET {check['url']} every {check['period']:g} s"
+            words.append(f"{asked}, well with {good} within {check['timeout']:g} s")
+        yield "", f"{_INDENT}{each['name']}: {'; '.join(words)}"
 
 
 def _problems(problems: Sequence[str]) -> Iterator[Line]:

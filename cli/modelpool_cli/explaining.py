@@ -16,9 +16,12 @@ from modelpool_cli.exits import NO, OK, WRONG_USE, fail
 from modelpool_cli.manifests import NoManifestsError
 from modelpool_cli.rehearsal import Asked, Rehearsal, Sent, Take
 from modelpool_cli.secrets import Given, SecretError
-from modelpool_sidecar.core import operations, routing, verdict
+from modelpool_sidecar.core import matching, needs, operations, routing, verdict
+from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.catalogue import OPERATIONS, Operation
+from modelpool_sidecar.core.checking import Check
 from modelpool_sidecar.core.dispatch import Outlook
+from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import CannotCompileError, ClosedPool, Pool, Target, Timeouts
 
 _HOST = ("host", operations.DEFAULT_ADDRESS)
@@ -168,8 +171,11 @@ def tell(outcome: Outcome, namespace: str, asked: Asked, caller: str | None = No
     }
     if isinstance(pool, Pool):
         outlook = take.outlook or rehearsal.untouched(pool, record.operation)
+        parsed = parsing.parse(asked.method, asked.target, asked.headers, asked.body) if take.outlook else None
+        meant = parsed if isinstance(parsed, Request) else None
         told |= {
-            "targets": _targets(pool, outlook, chances, take.outlook is not None),
+            "targets": _targets(pool, outlook, chances, meant),
+            "providers": _providers(pool),
             "walk": _walk(take, asked),
             "limits": _limits(pool, take),
             "fallback": _fallback(pool),
@@ -211,22 +217,25 @@ def _pool(pool: Pool | ClosedPool, name: str | None) -> dict[str, Any]:
     }
 
 
-def _targets(pool: Pool, outlook: Outlook, chances: Mapping[str, int], began: bool) -> list[dict[str, Any]]:
-    """All of them, tier by tier, then those that were left out when the config was made."""
-    told = [_target(target, outlook, chances, began) for tier in pool.tiers for target in tier]
+def _targets(pool: Pool, outlook: Outlook, chances: Mapping[str, int], meant: Request | None) -> list[dict[str, Any]]:
+    """All of them, tier by tier, then those that were left out when the config was made.
+
+    `meant`: the request, where a walk for it began.
+    """
+    told = [_target(target, outlook, chances, meant) for tier in pool.tiers for target in tier]
     return told + [
         {"name": each.target, "skipped": each.reason, "why": each.message, "first": 0.0, "priority": None}
         for each in pool.unresolved
     ]
 
 
-def _target(target: Target, outlook: Outlook, chances: Mapping[str, int], began: bool) -> dict[str, Any]:
+def _target(target: Target, outlook: Outlook, chances: Mapping[str, int], meant: Request | None) -> dict[str, Any]:
     block = outlook.blocks.get(target.name)
     skipped: str | None = None if block is None else block.kind
     why = None if block is None else verdict.words(target, block)
-    if began and target.name not in outlook.blocks:
+    if meant is not None and target.name not in outlook.blocks:
         skipped = "not for this request"
-        why = "the request names another target, or does not carry what this one wants"
+        why = _not_meant(target, meant)
     return {
         "name": target.name,
         "provider": target.provider.name,
@@ -237,6 +246,37 @@ def _target(target: Target, outlook: Outlook, chances: Mapping[str, int], began:
         "first": chances.get(target.name, 0) / max(1, sum(chances.values())),
         "skipped": skipped,
         "why": why,
+    }
+
+
+def _not_meant(target: Target, request: Request) -> str:
+    """Why a target is none for this request, though it could be asked."""
+    if not all(map(request.headers.__contains__, target.match)):
+        return f"it {matching.asked(target)}, which the request does not carry with its value"
+    lack = needs.lacks(request, [target]).get(target.name)
+    return f"it {lack}" if lack is not None else "the request is for another target"
+
+
+def _providers(pool: Pool) -> list[dict[str, Any]]:
+    """What beside the request decides whether they are well: whom each shares an account with, and what is asked."""
+    providers = {target.provider.name: target.provider for target in pool.targets.values()}
+    return [
+        {
+            "name": each.name,
+            "quotaDomain": each.quota_domain,
+            "check": None if each.check is None else _check(each.check),
+        }
+        for each in providers.values()
+        if each.quota_domain is not None or each.check is not None
+    ]
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {
+        "url": check.url,
+        "period": check.period,
+        "timeout": check.timeout,
+        "statuses": list(check.statuses),
     }
 
 

@@ -145,6 +145,63 @@ def test_a_pinned_target_is_the_only_one(told: Any) -> None:
     assert {each["target"] for each in seen["walk"]["attempts"]} == {"small"}
 
 
+CHOOSY = """
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata: {name: plain}
+spec:
+  dialect: OpenAI
+  baseURL: http://plain.models.svc:8000/v1
+  quotaDomain: acme
+  health: {active: {path: /health, period: 20s, timeout: 1s, statuses: ["200", 3xx]}}
+  models: [{name: m, capabilities: [JSONSchema]}]
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata: {name: other}
+spec: {dialect: OpenAI, baseURL: "http://other.models.svc:8000/v1"}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: choosy}
+spec:
+  targets:
+  - {name: plain, providerRef: {name: plain}, model: m}
+  - {name: tenants, providerRef: {name: other}, match: {headers: [{name: x-tenant, value: gold}]}}
+  - {name: rest, providerRef: {name: other}}
+"""
+
+
+def test_a_target_that_is_passed_over_says_what_it_lacks_or_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "choosy.yaml").write_text(CHOOSY)
+    request = {"model": "choosy", "messages": [{"role": "user", "content": "hi"}], "tools": [{"type": "function"}]}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    words = ["explain", str(tmp_path / "request.json"), "-f", str(tmp_path / "choosy.yaml")]
+    assert command([*words, "-o", "json"], {}, "modelpool") == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert {each["name"]: each["why"] for each in seen["targets"]} == {
+        "plain": "it lacks Tools",
+        "tenants": "it asks for x-tenant, which the request does not carry with its value",
+        "rest": None,
+    }
+    assert "gold" not in json.dumps(seen)
+    assert command([*words, "--header", "x-modelpool-target=rest"], {}, "modelpool") == 0
+    assert "skipped: it lacks Tools" in capsys.readouterr().out
+    assert (
+        command([*words[:1], *words[2:], "--model", "choosy", "--header", "x-modelpool-target=rest"], {}, "modelpool")
+        == 0
+    )
+    shown = capsys.readouterr().out
+    assert "skipped: the request is for another target" in shown
+    end = [line.strip() for line in shown.split("what else tells who is well")[1].splitlines() if line]
+    assert " ".join(end) == (
+        "plain: cools with all of quota domain acme; GET http://plain.models.svc:8000/health every 20 s, "
+        "well with 200 or 3xx within 1 s"
+    )
+
+
 REFUSED = {
     "an unknown model": (["--model", "chta"], 404, "model_not_found", "did you mean 'chat'?"),
     "no model": ([], 400, "missing_model", "the body has no model"),

@@ -25,6 +25,11 @@ def tiers(pool: Pool, headers: Headers, pinned: Target | None = None) -> Tiers |
 
 def _nobody(pool: Pool, wanting: list[Target]) -> Refusal:
     """Names only: a value may be what one tenant knows and another does not."""
-    asks = "; ".join(f"{target.name} asks for {' and '.join(name for name, _ in target.match)}" for target in wanting)
+    asks = "; ".join(f"{target.name} {asked(target)}" for target in wanting)
     message = f"pool {pool.name}: no target takes a request with these headers: {asks}, each with a value of its own"
     return Refusal("no_matching_target", message)
+
+
+def asked(target: Target) -> str:
+    """Which headers it wants, as the end of a sentence: their names only."""
+    return f"asks for {' and '.join(name for name, _ in target.match)}"

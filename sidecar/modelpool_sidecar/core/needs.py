@@ -7,7 +7,7 @@ Tokens are estimated, a quarter of the bytes of text, so that a request is turne
 long; pictures, sound and files count nothing, because nobody knows what a provider makes of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,16 +83,18 @@ def fitting(pool: Pool, request: Request, tiers: Tiers) -> Tiers | Refusal:
     """The tiers without the targets that cannot serve the request; a 400 that says what is lacking where none can."""
     if not pool.selective:
         return tiers
-    known: dict[Parameters, Needs] = {}
-    lacking: dict[str, str] = {}
-    for target in (target for tier in tiers for target in tier):
-        lack = _lack(target, request, known)
-        if lack is not None:
-            lacking[target.name] = lack
+    lacking = lacks(request, (target for tier in tiers for target in tier))
     if not lacking:
         return tiers
     left = tuple(tier for tier in (tuple(t for t in tier if t.name not in lacking) for tier in tiers) if tier)
     return left or _refusal(pool, lacking)
+
+
+def lacks(request: Request, targets: Iterable[Target]) -> dict[str, str]:
+    """What each target that cannot serve the request lacks, by its name: the end of a sentence that begins with it."""
+    known: dict[Parameters, Needs] = {}
+    told = ((target.name, _lack(target, request, known)) for target in targets)
+    return {name: lack for name, lack in told if lack is not None}
 
 
 def _refusal(pool: Pool, lacking: dict[str, str]) -> Refusal:
