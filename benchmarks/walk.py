@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 from modelpool_config import models as contract
 from modelpool_sidecar.core import affinity, matching, routing
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.dispatch import Dispatch, Try
 from modelpool_sidecar.core.limits import Permit
 from modelpool_sidecar.core.outcome import BY_DEFAULT, Outcome
 from modelpool_sidecar.core.request import Request, parse
-from modelpool_sidecar.core.snapshot import Pool, Snapshot, compile_config
+from modelpool_sidecar.core.snapshot import Pool, Snapshot
 from modelpool_sidecar.core.state import State
 
 STRATEGIES: tuple[contract.StrategyName, ...] = (

@@ -20,9 +20,10 @@ from modelpool_sidecar.core import matching, needs, operations, routing, verdict
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.catalogue import OPERATIONS, Operation
 from modelpool_sidecar.core.checking import Check
+from modelpool_sidecar.core.compiled import CannotCompileError
 from modelpool_sidecar.core.dispatch import Outlook
 from modelpool_sidecar.core.request import Request
-from modelpool_sidecar.core.snapshot import CannotCompileError, ClosedPool, Pool, Target, Timeouts
+from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Target, Timeouts
 
 _HOST = ("host", operations.DEFAULT_ADDRESS)
 _JSON = ("content-type", "application/json")

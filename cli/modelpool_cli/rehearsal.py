@@ -15,9 +15,10 @@ from modelpool_config import callerkeys
 from modelpool_config.models import Config
 from modelpool_sidecar import credentials as keys
 from modelpool_sidecar.core.callers import Register
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook
 from modelpool_sidecar.core.record import Record
-from modelpool_sidecar.core.snapshot import Pool, Snapshot, compile_config
+from modelpool_sidecar.core.snapshot import Pool, Snapshot
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.credentials import MountedCredentials
 from modelpool_sidecar.exchange import Services

@@ -16,8 +16,8 @@ from modelpool_sidecar import credentials as keys
 from modelpool_sidecar.activechecks import ActiveChecks
 from modelpool_sidecar.admin import AdminServer
 from modelpool_sidecar.core.callers import Register
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.record import Record
-from modelpool_sidecar.core.snapshot import compile_config
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.credentials import MountedCredentials
 from modelpool_sidecar.dialects import openai

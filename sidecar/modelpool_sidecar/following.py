@@ -11,7 +11,7 @@ from typing import Protocol
 
 from modelpool_config.models import Config
 from modelpool_sidecar import faults
-from modelpool_sidecar.core.snapshot import CannotCompileError
+from modelpool_sidecar.core.compiled import CannotCompileError
 from modelpool_sidecar.reload import Mount, Problem, Reading
 
 POLL_SECONDS = 1.0

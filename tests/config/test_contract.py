@@ -13,7 +13,7 @@ from modelpool_operator.api.modelpool import OutcomeName
 from modelpool_operator.desired import Desired, Form, desired
 from modelpool_operator.resources import observe
 from modelpool_sidecar.core import outcome
-from modelpool_sidecar.core.snapshot import compile_config
+from modelpool_sidecar.core.compiled import compile_config
 from resource_strategies import pools, providers, worlds
 
 World = list[dict[str, Any]]

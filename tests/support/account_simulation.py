@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from builders import a_config, a_pool, a_provider, a_target, the_pool
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.selection import choose
-from modelpool_sidecar.core.snapshot import Target, compile_config
+from modelpool_sidecar.core.snapshot import Target
 from modelpool_sidecar.core.state import State
 
 Headers = tuple[tuple[str, str], ...]

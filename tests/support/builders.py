@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelpool_config import models as contract
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.outcome import BY_DEFAULT
-from modelpool_sidecar.core.snapshot import Pool, Snapshot, compile_config
+from modelpool_sidecar.core.snapshot import Pool, Snapshot
 
 
 def a_provider(name: str = "primary", **changes: Any) -> contract.Provider:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from builders import a_config, a_pool, a_provider
 from modelpool_sidecar.core import cost
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.cost import Prices
 from modelpool_sidecar.core.record import Usage
-from modelpool_sidecar.core.snapshot import compile_config
 
 PRICES = Prices(Decimal("0.15"), Decimal("0.075"), Decimal("0.6"))
 ONE_WAY = Prices(Decimal("0.02"), Decimal("0.02"), None)

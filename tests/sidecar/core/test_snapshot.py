@@ -4,7 +4,7 @@ import pytest
 
 from builders import a_config, a_pool, a_provider, a_snapshot, a_target, an_api_key, the_pool
 from modelpool_config.models import ClosedPool, Fake
-from modelpool_sidecar.core.snapshot import CannotCompileError, compile_config
+from modelpool_sidecar.core.compiled import CannotCompileError, compile_config
 
 
 def test_tiers_stand_by_priority_lowest_first() -> None:

@@ -11,10 +11,11 @@ from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core import stateful
 from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.callers import Register
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
-from modelpool_sidecar.core.snapshot import Snapshot, compile_config
+from modelpool_sidecar.core.snapshot import Snapshot
 
 HOST = ("host", "localhost")
 TWO = [a_target("primary"), a_target("backup")]

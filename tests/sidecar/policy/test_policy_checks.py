@@ -5,9 +5,10 @@ import pytest
 from builders import a_config, a_pool, a_provider, a_target, the_pool
 from modelpool_sidecar.activechecks import ActiveChecks
 from modelpool_sidecar.core.checking import MAX_BODY_BYTES, Check
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.health import Health, Stance
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.snapshot import HealthSettings, Snapshot, compile_config
+from modelpool_sidecar.core.snapshot import HealthSettings, Snapshot
 from modelpool_sidecar.core.state import State
 from virtual import JSON, MemoryCredentials, ScriptedUpstream, VirtualClock
 

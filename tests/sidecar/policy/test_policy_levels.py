@@ -13,11 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from builders import a_config, a_pool, a_provider, a_snapshot, a_target, the_pool
 from modelpool_sidecar.core.allowance import Asker, Tokens
 from modelpool_sidecar.core.buckets import REST, Buckets
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.dispatch import Dispatch, Stop, Try
 from modelpool_sidecar.core.limits import Limited, Permit
 from modelpool_sidecar.core.outcome import BY_DEFAULT, Outcome
 from modelpool_sidecar.core.refusal import Refusal
-from modelpool_sidecar.core.snapshot import Pool, Snapshot, compile_config
+from modelpool_sidecar.core.snapshot import Pool, Snapshot
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.core.verdict import Failure
 

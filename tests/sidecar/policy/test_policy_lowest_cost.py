@@ -9,10 +9,11 @@ import pytest
 
 from builders import a_config, a_pool, a_provider, a_target
 from modelpool_sidecar.core import cost
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.cost import Prices
 from modelpool_sidecar.core.dispatch import Dispatch, Try
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.snapshot import Pool, Snapshot, compile_config
+from modelpool_sidecar.core.snapshot import Pool, Snapshot
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.core.verdict import Failure
 

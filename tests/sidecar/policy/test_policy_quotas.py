@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from builders import a_config, a_pool, a_provider, a_snapshot, a_target, the_pool
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.health import Stance
 from modelpool_sidecar.core.outcome import RULES, Outcome
-from modelpool_sidecar.core.snapshot import Snapshot, Target, compile_config
+from modelpool_sidecar.core.snapshot import Snapshot, Target
 from modelpool_sidecar.core.state import State
 from virtual import Bench, a_completion
 

@@ -5,9 +5,10 @@ import random
 import pytest
 
 from builders import a_config, a_pool, a_provider, a_target
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.dispatch import Dispatch, Stop, Try
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.snapshot import Pool, compile_config
+from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.core.verdict import Failure
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from builders import a_config, a_pool, a_provider, a_snapshot, a_target, the_pool
 from modelpool_sidecar.core import ratelimits
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.ratelimits import MAX_KINDS, PLENTY, Left
 from modelpool_sidecar.core.shaping import EMPTY, EMPTY_SECONDS, FLOOR, Shape
-from modelpool_sidecar.core.snapshot import compile_config
 from modelpool_sidecar.core.state import State
 from virtual import JSON, Bench, a_completion
 

@@ -8,7 +8,7 @@ import pytest
 
 from builders import a_config, a_pool, a_provider, a_target, an_api_key
 from modelpool_config.models import Pool
-from modelpool_sidecar.core.snapshot import CannotCompileError
+from modelpool_sidecar.core.compiled import CannotCompileError
 from modelpool_sidecar.fake.raw import RawAnswer
 from process_support import Told, fetch, metric, question
 from running import Running, running

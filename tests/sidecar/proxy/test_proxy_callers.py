@@ -5,7 +5,7 @@ import pytest
 from builders import a_config, a_pool, a_provider, a_target, an_api_key
 from modelpool_config import callerkeys
 from modelpool_sidecar.core.callers import Register
-from modelpool_sidecar.core.snapshot import compile_config
+from modelpool_sidecar.core.compiled import compile_config
 from virtual import Bench, HeldDownstream, MemoryCredentials
 
 KEY, OTHER, OWN = "caller-canary-0123456789", "caller-canary-9876543210", "provider-key"

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from builders import a_config, a_pool, a_provider, a_snapshot, a_target, an_api_key, the_pool
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.health import Stance
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.snapshot import Snapshot, compile_config
+from modelpool_sidecar.core.snapshot import Snapshot
 from virtual import DONE, ROLE, SSE, Bench, HeldDownstream, MemoryCredentials, a_chunk
 
 SOON = {"failures": 2, "min_requests": 2, "cooldown": 5_000, "successes": 2, "ramp_up": 0}

@@ -4,7 +4,7 @@ import orjson
 
 from builders import a_config, a_pool, a_provider, a_target
 from modelpool_config.models import Parameter
-from modelpool_sidecar.core.snapshot import compile_config
+from modelpool_sidecar.core.compiled import compile_config
 from virtual import Bench
 
 AUDIO = (("content-type", "audio/mpeg"), ("content-length", "8"))

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from builders import a_config, a_pool, a_provider, a_snapshot, a_target, the_pool
 from modelpool_config import callerkeys
 from modelpool_config import models as contract
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.outcome import BY_DEFAULT, Outcome
-from modelpool_sidecar.core.snapshot import Pool, Snapshot, compile_config
+from modelpool_sidecar.core.snapshot import Pool, Snapshot
 from virtual import Bench, HeldDownstream
 
 TOO_LONG = {"error": {"code": "context_length_exceeded", "message": "too long", "type": "invalid_request_error"}}

@@ -9,7 +9,7 @@ from builders import a_config, a_pool, a_provider, a_target
 from modelpool_config import callerkeys
 from modelpool_config.models import Parameter
 from modelpool_sidecar.core.callers import Register
-from modelpool_sidecar.core.snapshot import compile_config
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.ports import ErrorKind
 from virtual import Bench
 

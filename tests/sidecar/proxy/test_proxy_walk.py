@@ -8,8 +8,9 @@ import pytest
 
 from builders import a_config, a_pool, a_provider, a_snapshot, a_target, an_api_key
 from modelpool_config.models import ClosedPool
+from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.snapshot import Snapshot, compile_config
+from modelpool_sidecar.core.snapshot import Snapshot
 from virtual import DONE, SSE, Bench, MemoryCredentials, a_chunk, a_completion
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from builders import a_pool, a_snapshot, a_target, the_pool
 from modelpool_sidecar.core import jsonspan, parameters
+from modelpool_sidecar.core.compiled import CannotCompileError
 from modelpool_sidecar.core.parameters import OUTPUT_LIMITS, Parameter
-from modelpool_sidecar.core.snapshot import CannotCompileError
 from modelpool_sidecar.dialects import openai
 from wire_cases import post
 from wire_texts import VALUES, objects

@@ -1,0 +1,273 @@
+"""How a config becomes a snapshot: everything is normalized here, once.
+
+Seconds instead of milliseconds, tiers sorted, names lower-cased, the identity of every target worked out. Nothing that
+a request does may need the config again.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from modelpool_config import codec
+from modelpool_config import models as contract
+from modelpool_sidecar.core import allowance, checking, hashing, parameters
+from modelpool_sidecar.core.allowance import RequestLimit
+from modelpool_sidecar.core.catalogue import BY_WORD
+from modelpool_sidecar.core.cost import Prices
+from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.core.parameters import Parameters
+from modelpool_sidecar.core.queue import Queue
+from modelpool_sidecar.core.snapshot import (
+    Ability,
+    ClosedPool,
+    Fallback,
+    HealthSettings,
+    Pool,
+    Provider,
+    Secret,
+    Snapshot,
+    Strategy,
+    Target,
+    Timeouts,
+)
+
+
+class CannotCompileError(ValueError):
+    """A config that is well-formed and still cannot run here; the message names the object."""
+
+
+def compile_config(
+    config: contract.Config,
+    *,
+    credential_digest: Callable[[str], str | None] = lambda _name: None,
+    fake_base_url: Callable[[str], str] | None = None,
+) -> Snapshot:
+    """The snapshot of a decoded config.
+
+    `credential_digest`: of the mounted file of that name, None where it is not there yet. `fake_base_url`: where the
+    Fake provider of that name listens. Raises CannotCompileError where two pools claim one model name or a Fake has no
+    address: the compiler does neither, so the last good snapshot must stay.
+    """
+    digests: dict[str, str] = {}
+
+    def known(name: str) -> str:
+        found = credential_digest(name)
+        if found is None:
+            return "pending"
+        digests[name] = found
+        return found
+
+    providers = {provider.name: _provider(provider, fake_base_url) for provider in config.providers}
+    pools: dict[str, Pool | ClosedPool] = {}
+    for pool in config.pools:
+        pools[pool.name] = _pool(pool, providers, codec.pool_digest(config, pool), known)
+    for closed in config.closed:
+        pools[closed.name] = ClosedPool(
+            closed.name, closed.models, closed.code, closed.message, codec.pool_digest(config, closed), closed.callers
+        )
+    exact: dict[str, Pool | ClosedPool] = {}
+    prefixes: dict[str, Pool | ClosedPool] = {}
+    for name in sorted(pools):
+        for model in pools[name].models:
+            names, key = (prefixes, model[:-1]) if model.endswith("*") else (exact, model)
+            if key in names:
+                raise CannotCompileError(f"pools {names[key].name} and {name} both claim the model name {model!r}")
+            names[key] = pools[name]
+    return Snapshot(
+        digest=codec.config_digest(config),
+        namespace=config.namespace,
+        pools=MappingProxyType(pools),
+        providers=MappingProxyType(providers),
+        exact=MappingProxyType(exact),
+        prefixes=tuple(sorted(prefixes.items(), key=lambda item: (-len(item[0]), item[0]))),
+        credential_digests=MappingProxyType(digests),
+        caller_files=frozenset(pool.callers.keys for pool in pools.values() if pool.callers is not None),
+    )
+
+
+def _seconds(milliseconds: int) -> float:
+    return milliseconds / 1000
+
+
+def _maybe_seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None) -> Provider:
+    base_url = raw.base_url
+    if raw.dialect == "Fake" and base_url is None and fake_base_url is not None:
+        base_url = fake_base_url(raw.name)
+    if base_url is None:
+        raise CannotCompileError(f"provider {raw.name} has no base URL")
+    parts = urlsplit(base_url)
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise CannotCompileError(f"provider {raw.name}: {base_url!r} is not an http or https URL")
+    timeouts, health = raw.timeouts, raw.health
+    return Provider(
+        name=raw.name,
+        dialect=raw.dialect,
+        base_url=base_url.rstrip("/"),
+        host=parts.hostname,
+        port=parts.port or (443 if parts.scheme == "https" else 80),
+        auth=Secret(raw.auth.header.lower(), raw.auth.prefix, raw.auth.credential, raw.auth.source)
+        if raw.auth
+        else None,
+        headers=tuple((header.name.lower(), header.value) for header in raw.headers if header.value is not None),
+        secret_headers=tuple(
+            Secret(header.name.lower(), "", header.credential, header.source)
+            for header in raw.headers
+            if header.credential is not None
+        ),
+        forward_headers=frozenset(name.lower() for name in raw.forward_headers),
+        response_headers=tuple((header.name.lower(), header.value or "") for header in raw.response_headers),
+        drained=raw.traffic == "Drained",
+        timeouts=Timeouts(
+            connect=_seconds(timeouts.connect),
+            head=_maybe_seconds(timeouts.head),
+            first_token=_seconds(timeouts.first_token),
+            idle=_seconds(timeouts.idle),
+            attempt=_maybe_seconds(timeouts.attempt),
+        ),
+        health=HealthSettings(
+            failures=health.failures,
+            min_requests=health.min_requests,
+            window=_seconds(health.window),
+            cooldown=_seconds(health.cooldown),
+            max_cooldown=_seconds(health.max_cooldown),
+            successes=health.successes,
+            ramp_up=_seconds(health.ramp_up),
+        ),
+        max_open=raw.connections.max_open,
+        idle_timeout=_seconds(raw.connections.idle_timeout),
+        trace_context=raw.trace_propagation == "TraceContext",
+        models=MappingProxyType({model.name: found for model in raw.models if (found := _ability(model)) is not None}),
+        operations=None
+        if raw.operations is None
+        else frozenset(operation.name for word in raw.operations for operation in BY_WORD.get(word, ())),
+        quota_domain=raw.quota_domain,
+        check=None if health.active is None else checking.compiled(health.active, f"{parts.scheme}://{parts.netloc}"),
+        prices=MappingProxyType({model.name: _prices(model.prices) for model in raw.models if model.prices}),
+        limits=allowance.compiled("provider", raw.name, raw.limits),
+    )
+
+
+def _ability(raw: contract.Model) -> Ability | None:
+    capabilities = None if raw.capabilities is None else frozenset(raw.capabilities)
+    found = Ability(raw.context_tokens, raw.max_output_tokens, capabilities)
+    return None if found == Ability(None, None, None) else found
+
+
+def _prices(raw: contract.Prices) -> Prices:
+    output = raw.output_per_million
+    return Prices(
+        input=Decimal(raw.input_per_million),
+        cached_input=Decimal(raw.cached_input_per_million),
+        output=None if output is None else Decimal(output),
+    )
+
+
+def _pool(
+    raw: contract.Pool, providers: Mapping[str, Provider], digest: str, credential_digest: Callable[[str], str]
+) -> Pool:
+    shared = _parameters(raw, raw.parameters)
+    targets = {
+        target.name: _target(
+            raw.name,
+            target,
+            providers[target.provider],
+            credential_digest,
+            parameters.merged(shared, _parameters(raw, target.parameters)),
+        )
+        for target in raw.targets
+    }
+    limits = allowance.compiled("pool", raw.name, raw.limits)
+    callers = _caller_limits(raw)
+    priorities = sorted({target.priority for target in targets.values()})
+    fallback, same = raw.fallback, raw.fallback.same_target
+    return Pool(
+        name=raw.name,
+        models=raw.models,
+        strategy=Strategy(
+            type=raw.strategy,
+            by=raw.consistent_hash.by if raw.consistent_hash else None,
+            header=((raw.consistent_hash.header if raw.consistent_hash else None) or "").lower(),
+        ),
+        tiers=tuple(
+            tuple(target for target in targets.values() if target.priority == priority) for priority in priorities
+        ),
+        targets=MappingProxyType(targets),
+        conditional=any(target.match for target in targets.values()),
+        unresolved=raw.unresolved,
+        fallback=Fallback(
+            outcomes=frozenset(Outcome(name) for name in fallback.outcomes),
+            statuses=fallback.statuses,
+            max_attempts=fallback.max_attempts,
+            retries=same.retries,
+            backoff_initial=_seconds(same.initial),
+            backoff_max=_seconds(same.max),
+            max_retry_after=_seconds(same.max_retry_after),
+            budget_percent=fallback.retry_budget.percent,
+            budget_per_second=fallback.retry_budget.min_per_second,
+            pools=MappingProxyType({each.when: each.pools for each in fallback.pools}),
+        ),
+        request_limits=limits,
+        counts_tokens=any(
+            limit.unit == "tokens"
+            for own in (limits, *callers.values(), *(target.limits for target in targets.values()))
+            for limit in own
+        ),
+        concurrency=raw.limits.concurrency.max if raw.limits.concurrency else None,
+        queue=_queue(raw.limits.concurrency),
+        total=_seconds(raw.total),
+        last_resort=raw.last_resort == "SoonestToRecover",
+        pinning=raw.pinning == "Allowed",
+        rewrite_model=raw.response_model == "Requested",
+        digest=digest,
+        callers=raw.callers,
+        caller_limits=callers,
+        stateful=raw.stateful.target if raw.stateful else None,
+        selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),
+    )
+
+
+def _caller_limits(pool: contract.Pool) -> Mapping[str, tuple[RequestLimit, ...]]:
+    entries = pool.callers.entries if pool.callers else ()
+    return MappingProxyType(
+        {
+            entry.name: allowance.compiled("caller", f"{pool.name}/{entry.name}", entry.limits)
+            for entry in entries
+            if entry.limits.requests or entry.limits.tokens
+        }
+    )
+
+
+def _queue(raw: contract.Concurrency | None) -> Queue | None:
+    found = raw.queue if raw is not None else None
+    return None if found is None else Queue(found.max, _seconds(found.timeout))
+
+
+def _parameters(pool: contract.Pool, raw: tuple[contract.Parameter, ...]) -> Parameters:
+    try:
+        return tuple(parameters.compiled(one.name, one.action, one.value) for one in raw)
+    except parameters.UnusableValueError as exc:
+        raise CannotCompileError(f"pool {pool.name}: {exc}") from exc
+
+
+def _target(
+    pool: str, raw: contract.Target, provider: Provider, credential_digest: Callable[[str], str], changes: Parameters
+) -> Target:
+    credentials = "+".join(credential_digest(secret.credential) for secret in provider.secrets)
+    return Target(
+        name=raw.name,
+        provider=provider,
+        model=raw.model,
+        weight=raw.weight,
+        priority=raw.priority,
+        key=(provider.name, provider.base_url, raw.model or "", credentials),
+        parameters=changes,
+        changes_choices=parameters.change_choices(changes),
+        match=tuple((header.name.lower(), header.value) for header in raw.match_headers),
+        seed=hashing.number(raw.name),
+        limits=(*allowance.compiled("target", f"{pool}/{raw.name}", raw.limits), *provider.limits),
+    )
