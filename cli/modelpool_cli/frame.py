@@ -18,7 +18,7 @@ _TARGET = frozenset(
 ) | {"inFlight", "unsupported", "blocked", "why", "limits"}
 _POOL = frozenset(
     ("name", "models", "closed", "message", "digest", "inFlight", "concurrency", "retriesLeft", "limits", "targets")
-) | {"unresolved", "servingPriority", "strategy", "queue"}
+) | {"unresolved", "servingPriority", "strategy", "queue", "callers", "stateful"}
 _LIMIT = frozenset(("name", "level", "max", "per", "burst", "remaining", "reset"))
 
 
@@ -116,12 +116,24 @@ def _pool(pool: Mapping[str, Any]) -> Iterator[Line]:
     nobody = ("  nobody can be asked", BAD) if pool.get("servingPriority", 0) is None else ("", PLAIN)
     more = "  ".join(_extras(pool, _POOL))
     yield [(name, BOLD), nobody, (f"  {'  '.join(facts)}", PLAIN), (f"  {more}" if more else "", SOFT), (also, SOFT)]
+    if pool.get("callers"):
+        yield [("  for ", PLAIN), (_callers(pool["callers"]), PLAIN)]
+    if pool.get("stateful"):
+        yield [(f"  files, batches and kept answers live at {pool['stateful']}", SOFT)]
     yield from _targets(pool)
     for left_out in pool.get("unresolved", ()):
         yield [(f"    {left_out['name']}  ", PLAIN), (f"left out: {left_out['reason']}", WAIT)]
         yield [(f"      {left_out['message']}", SOFT)]
     for limit in [*pool["limits"], *_of_targets(pool["targets"])]:
         yield _limit(limit)
+
+
+def _callers(callers: Mapping[str, Any]) -> str:
+    """`2 callers with a key of Secret team-keys: search, batch`."""
+    names, count = callers["names"], callers["count"]
+    more = f" and {count - len(names)} more" if count > len(names) else ""
+    told = f": {', '.join(names)}{more}" if names else ""
+    return f"{count} caller{'' if count == 1 else 's'} with a key of {callers['keys']}{told}"
 
 
 def _targets(pool: Mapping[str, Any]) -> Iterator[Line]:

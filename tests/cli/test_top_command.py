@@ -73,6 +73,17 @@ def test_a_frame_tells_pool_targets_and_limits() -> None:
     assert "    limit account of provider one  60 left of 60 per 1 min, whole  mode Observe  observed 0" in shown
 
 
+def test_a_frame_names_callers_and_where_files_live() -> None:
+    state = a_state()
+    state["pools"][0] |= {"callers": {"keys": "Secret team-keys", "count": 3, "names": ["batch", "search"]}}
+    state["pools"][0] |= {"stateful": "one"}
+    shown = text(state)
+    assert "\n  for 3 callers with a key of Secret team-keys: batch, search and 1 more\n" in shown
+    assert "\n  files, batches and kept answers live at one\n" in shown
+    state["pools"][0]["callers"] = {"keys": "Secret team-keys", "count": 1, "names": []}
+    assert "\n  for 1 caller with a key of Secret team-keys\n" in text(state)
+
+
 STANDINGS: dict[str, tuple[dict[str, Any], str]] = {
     "drained": ({"blocked": "drained"}, "drained by hand"),
     "no key": ({"blocked": "pending"}, "no key yet"),

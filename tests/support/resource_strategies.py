@@ -65,6 +65,14 @@ _common = {
         maxCooldown=_time(1),
         successes=st.integers(1, 10),
         rampUp=_time(0),
+        active=st.fixed_dictionaries(
+            {"path": st.sampled_from(["/health", "/v1/models"])},
+            optional={
+                "period": _time(1000),
+                "timeout": _time(1, 3_600_000),
+                "statuses": st.lists(st.sampled_from(["200", "2xx", "404"]), min_size=1, max_size=3, unique=True),
+            },
+        ),
     ),
     "connections": _part(maxOpen=st.integers(1, 1000), idleTimeout=_time(1)),
     "operations": st.lists(
@@ -192,6 +200,17 @@ _callers = st.fixed_dictionaries(
         )
     },
 )
+_onward = st.fixed_dictionaries(
+    {
+        "when": st.sampled_from(["RateLimited", "ContextLength", "ContentPolicy", "General"]),
+        "poolRefs": st.lists(
+            st.sampled_from(["chat", "code", "gone"]).map(lambda name: {"name": name}),
+            min_size=1,
+            max_size=2,
+            unique_by=lambda ref: ref["name"],
+        ),
+    }
+)
 pools = st.builds(
     lambda name, spec: resource("ModelPool", name, spec),
     st.sampled_from(["chat", "code", "a"]),
@@ -215,6 +234,7 @@ pools = st.builds(
                     maxRetryAfter=_time(0, 3_600_000),
                 ),
                 retryBudget=_part(percent=st.integers(0, 100), minPerSecond=st.integers(0, 10)),
+                pools=st.lists(_onward, max_size=2, unique_by=lambda rule: rule["when"]),
             ),
             "limits": _part(
                 requests=_request_limits,

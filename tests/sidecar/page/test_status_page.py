@@ -11,6 +11,7 @@ import pytest
 from browser import Tab, a_tab
 from builders import a_config, a_pool, a_provider, a_target, an_api_key
 from modelpool_cli.freeports import any_port
+from modelpool_config import callerkeys
 from modelpool_config import models as contract
 from modelpool_sidecar.app import Sidecar
 from modelpool_sidecar.settings import Settings
@@ -154,6 +155,22 @@ async def test_what_looks_like_markup_is_read_and_never_run(chromium: str) -> No
         await tab.value(f"{blocked}; 0")
         assert await tab.value("window.taken === undefined")
         assert any("Content Security Policy" in complaint for complaint in tab.complaints)
+
+
+async def test_who_may_use_a_pool_and_where_its_files_live_is_told_by_name_and_without_a_key(chromium: str) -> None:
+    callers = {"keys": "team", "source": "Secret team-keys"}
+    pool = a_pool(targets=[a_target("primary")], callers=callers, stateful={"target": "primary"})
+    key = "sk-of-search-0123456789abcdef"
+    config = a_config(pools=[pool], providers=[a_fake("primary")])
+    async with sidecar(config) as it:
+        keys = callerkeys.encode({name: callerkeys.digest(f"{key}-{name}") for name in ("batch", "search")})
+        await it.apply(config, {"team": keys})
+        async with page(chromium, it) as tab:
+            shown = await tab.shows(
+                "for 2 callers with a key of Secret team-keys: batch, search",
+                "files, batches and kept answers live at primary",
+            )
+            assert key not in shown
 
 
 async def test_a_restart_is_told_and_lived_through(chromium: str) -> None:
