@@ -255,7 +255,7 @@ class Exchange:
             headers=fault.headers,
             body=fault.body,
             whole=fault.whole,
-            retry_after=retryafter.parse(fault.headers, self._services.clock.wall()),
+            retry_after=retryafter.parse(fault.headers, self._services.clock.wall(), openai.retry_delay(fault.body)),
             other_credential=self._keyring.has_other(provider.auth, fault.status),
             credential=provider.auth.source if provider.auth else "",
             blameless=fault.blameless,

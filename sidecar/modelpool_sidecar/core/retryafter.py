@@ -1,7 +1,8 @@
 """How long an answer asks us to wait: Retry-After in all its forms, in seconds (B19).
 
 `retry-after-ms` wins over `retry-after`; the latter is seconds (RFC 9110, 10.2.3; fractions occur) or an HTTP date,
-which is measured against the answer's own Date so that two clocks need not agree. The past means now, garbage means
+which is measured against the answer's own Date so that two clocks need not agree. Google's APIs send no such header but
+a `google.rpc.RetryInfo` in the error's details. The past means now, garbage means
 that nothing was asked, and nobody makes us wait for more than ten minutes.
 """
 
@@ -15,8 +16,11 @@ MAX_HONOURED_SECONDS = 600.0
 Headers = tuple[tuple[str, str], ...]
 
 
-def parse(headers: Headers, wall: float) -> float | None:
-    """Seconds to wait, 0 to 600; None where nothing readable is said. `wall`: Unix time, used where Date is absent."""
+def parse(headers: Headers, wall: float, delay: str | None = None) -> float | None:
+    """Seconds to wait, 0 to 600; None where nothing readable is said. `wall`: Unix time, used where Date is absent.
+
+    `delay`: what the body says where the headers say nothing, a duration of protobuf's JSON form (`3.5s`).
+    """
     first: dict[str, str] = {}
     for name, value in headers:
         if name in ("retry-after-ms", "retry-after", "date"):
@@ -28,6 +32,8 @@ def parse(headers: Headers, wall: float) -> float | None:
         until, base = _date(first.get("retry-after")), _date(first.get("date"))
         if until is not None:
             seconds = until - (wall if base is None else base)
+    if seconds is None and delay is not None and delay.endswith("s"):
+        seconds = _number(delay[:-1], 1)
     return None if seconds is None else min(MAX_HONOURED_SECONDS, max(0.0, seconds))
 
 

@@ -18,7 +18,7 @@ from modelpool_sidecar.core.parameters import Parameters
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.dialects import openai_answer, openai_objects
 from modelpool_sidecar.dialects.openai_answer import NO_ANSWER, Answer, rewrite_model
-from modelpool_sidecar.dialects.openai_errors import error_event, read_error, refusal_body
+from modelpool_sidecar.dialects.openai_errors import error_event, read_error, refusal_body, retry_delay
 from modelpool_sidecar.dialects.openai_events import RetoldReader, TypedReader
 from modelpool_sidecar.dialects.openai_forms import attempt_form
 from modelpool_sidecar.dialects.openai_headers import answer_headers, attempt_headers
@@ -39,6 +39,7 @@ __all__ = [
     "read_error",
     "reads_whole",
     "refusal_body",
+    "retry_delay",
     "rewrite_model",
     "stream_reader",
 ]

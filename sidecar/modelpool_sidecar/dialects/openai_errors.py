@@ -93,6 +93,24 @@ def error_of(document: Any) -> ProviderError:
     return _named(document.get("code"), document.get("type"), document.get("message") or document.get("detail"))
 
 
+def retry_delay(body: bytes) -> str | None:
+    """What an error's `google.rpc.RetryInfo` asks for, as it stands there (`34s`): Gemini has no header for it."""
+    if b"RetryInfo" not in body:
+        return None
+    try:
+        document: Any = jsonspan.decode(body)
+    except jsonspan.NotJsonError:
+        return None
+    document = document[0] if isinstance(document, list) and document else document
+    error = document.get("error") if isinstance(document, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and str(detail.get("@type")).endswith("google.rpc.RetryInfo"):
+            delay = detail.get("retryDelay")
+            return delay if isinstance(delay, str) else None
+    return None
+
+
 def _named(code: Any, kind: Any, message: Any, cause: str | None = None) -> ProviderError:
     text = message if isinstance(message, str) else None
     name = str(code) if isinstance(code, str | int) and not isinstance(code, bool) and code != "" else None

@@ -35,6 +35,26 @@ def test_what_is_asked_is_read_in_every_form(headers: dict[str, str], seconds: f
     assert retryafter.parse(tuple(headers.items()), WALL) == seconds
 
 
+@pytest.mark.parametrize(
+    ("headers", "delay", "seconds"),
+    [
+        ({}, "34s", 34.0),
+        ({}, "3.5s", 3.5),
+        ({}, "-1s", 0.0),
+        ({}, "86400s", 600.0),
+        ({}, "soon", None),
+        ({}, "s", None),
+        ({}, "34", None),
+        ({"retry-after": "2"}, "34s", 2.0),
+        ({"retry-after": "soon"}, "34s", 34.0),
+    ],
+)
+def test_a_delay_in_the_body_counts_where_no_header_says_one(
+    headers: dict[str, str], delay: str, seconds: float | None
+) -> None:
+    assert retryafter.parse(tuple(headers.items()), WALL, delay) == seconds
+
+
 def test_the_first_of_several_headers_counts() -> None:
     assert retryafter.parse((("retry-after", "3"), ("retry-after", "9"), ("x-other", "1")), WALL) == 3.0
 

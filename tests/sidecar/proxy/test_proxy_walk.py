@@ -316,6 +316,21 @@ def test_the_last_providers_answer_is_relayed_with_its_body_and_a_capped_retry_a
     assert client.headers["x-modelpool-attempts"] == "2"
 
 
+def test_a_wait_that_stands_in_the_body_is_kept_and_told_as_one_in_a_header_is() -> None:
+    bench = Bench(a_snapshot([a_pool(targets=[a_target("primary")])]))
+    delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}
+    error = {"code": 429, "message": "exhausted", "status": "RESOURCE_EXHAUSTED", "details": [delay]}
+    client = bench.ask()
+    bench.upstream.last.answer([{"error": error}], status=429)
+    assert (client.status, client.headers["retry-after"]) == (429, "34")
+    again = bench.ask()
+    assert (again.status, len(bench.upstream.asked)) == (429, 1), "the target cools for as long as it asked"
+    assert 30 <= float(again.headers["retry-after"]) <= 41
+    bench.clock.advance(34 * 1.2 + 0.1)
+    bench.ask()
+    assert len(bench.upstream.asked) == 2
+
+
 def test_our_refused_credential_is_named_and_the_providers_401_never_shown() -> None:
     bench = Bench(keyed("primary"), MemoryCredentials(**{"key-primary": "sk-secret"}))
     client = bench.ask()

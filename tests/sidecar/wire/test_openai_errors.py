@@ -113,3 +113,25 @@ def test_declared_names_are_listed_as_models() -> None:
     assert json.loads(openai.model_body("chat")) == one
     assert json.loads(openai.models_body(["chat", "é"])) == {"object": "list", "data": [one, {**one, "id": "é"}]}
     assert json.loads(openai.models_body([])) == {"object": "list", "data": []}
+
+
+INFO = '{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.07s"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "delay"),
+    [
+        ('{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"x"},' + INFO + "]}}", "34.07s"),
+        ('[{"error":{"code":429,"details":[' + INFO + "]}}]", "34.07s"),
+        ('{"error":{"details":[{"@type":"google.rpc.RetryInfo"}]}}', None),
+        ('{"error":{"details":[{"@type":"google.rpc.RetryInfo","retryDelay":34}]}}', None),
+        ('{"error":{"details":["google.rpc.RetryInfo"]}}', None),
+        ('{"error":{"details":"google.rpc.RetryInfo"}}', None),
+        ('{"error":"google.rpc.RetryInfo"}', None),
+        ('"google.rpc.RetryInfo"', None),
+        ('{"error":{"details":[' + INFO, None),
+        ("[]", None),
+    ],
+)
+def test_the_wait_of_googles_apis_is_read_from_the_error(body: str, delay: str | None) -> None:
+    assert openai.retry_delay(body.encode()) == delay
