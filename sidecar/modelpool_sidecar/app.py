@@ -56,6 +56,7 @@ class Sidecar:
     """The data plane in one event loop. `on_record` hears of every request when it is over.
 
     Made inside the running loop. `fake_greeting`: what Fake providers answer with, `{name}` and `{model}` filled in.
+    `upstream`: the way to providers, where it is not the system's (names, certificate authorities).
     """
 
     def __init__(
@@ -65,12 +66,13 @@ class Sidecar:
         on_record: Callable[[Record], None],
         *,
         fake_greeting: str | None = None,
+        upstream: AiohttpUpstream | None = None,
     ) -> None:
         self._clock = clock = LoopClock()
         rng = random.Random().random  # noqa: S311 - spreads load, guards nothing
         self._settings, self._telemetry, self._greeting = settings, telemetry, fake_greeting
         self._credentials = MountedCredentials(clock.now)
-        self._upstream = AiohttpUpstream()
+        self._upstream = upstream or AiohttpUpstream()
         self._state, self._callers = State(), Register()
         self._fakes: dict[str, FakeProvider] = {}
         self._applying = asyncio.Lock()

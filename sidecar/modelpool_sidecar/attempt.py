@@ -138,6 +138,10 @@ class AttemptRun:
             patience = DECIDING_BODY_SECONDS if 400 <= status < 500 else FAILED_BODY_SECONDS
             self._deadlines.phase(patience, self._failed_enough)
         elif self._is_stream(headers):
+            wrong = orders.mismatch(self._order, stream=True)
+            if wrong is not None:
+                self._break(Outcome.BROKEN, wrong)
+                return
             self._phase = "stream"
             self._reader = openai.stream_reader(self._order.operation, self._order.requested_model, self._order.choices)
             left = self._order.timeouts.first_token - (self._clock.now() - self._last_token)
@@ -240,6 +244,10 @@ class AttemptRun:
         self._last_token = self._clock.now()
         self._held += data
         if len(self._held) > MAX_WHOLE_BYTES:
+            wrong = orders.mismatch(self._order, stream=False)
+            if wrong is not None:
+                self._break(Outcome.BROKEN, wrong)
+                return
             self._phase = "passing"
             self._commit(orders.length(self._headers))
 
@@ -250,6 +258,10 @@ class AttemptRun:
             unreadable = answer.outcome is Outcome.BROKEN
             detail = "the answer is not JSON" if unreadable else f"the answer is empty{orders.code(answer.error)}"
             self._fail(Fault(answer.outcome, detail, self.status, self._headers, body, whole=True))
+            return
+        wrong = orders.mismatch(self._order, stream=False)
+        if wrong is not None:
+            self._break(Outcome.BROKEN, wrong)
             return
         if self._order.requested_model is not None:
             self._held = bytearray(openai.rewrite_model(body, self._order.requested_model))

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from modelpool_sidecar.core.operations import CHAT, COMPLETIONS, RESPONSES, Operation
 from modelpool_sidecar.core.outcome import Outcome, ProviderError
-from modelpool_sidecar.core.request import Operation
 from modelpool_sidecar.core.snapshot import Timeouts
 from modelpool_sidecar.core.verdict import missing_version
 from modelpool_sidecar.dialects.openai import Answer
@@ -88,6 +88,13 @@ def length(headers: Headers) -> int | None:
         if name == "content-length" and value.isdecimal():
             return int(value)
     return None
+
+
+def mismatch(order: Order, *, stream: bool) -> str | None:
+    """Why an answer is not of the kind that was asked for, and so none: SDKs read it as an empty success."""
+    if order.stream == stream or order.operation not in (CHAT, COMPLETIONS, RESPONSES):
+        return None
+    return "a stream came where none was asked for" if stream else "no stream came where one was asked for"
 
 
 def code(error: ProviderError) -> str:

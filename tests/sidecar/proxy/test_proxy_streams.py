@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from builders import a_pool, a_provider, a_snapshot, a_target
+from modelpool_sidecar.attempt import MAX_WHOLE_BYTES
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.snapshot import Snapshot
 from virtual import DONE, ROLE, SSE, Bench, HeldDownstream, a_chunk
@@ -311,11 +312,25 @@ def test_a_preamble_without_an_end_is_not_held_for_ever() -> None:
     assert client.status == 200
 
 
-def test_a_provider_that_answers_a_stream_with_one_whole_body_is_passed_on_as_it_is() -> None:
+def test_a_whole_answer_where_a_stream_was_asked_for_is_none() -> None:
+    """An SDK finds no event in it, and hands an empty answer on as a success (B25)."""
     bench = Bench(two())
     client = bench.ask(stream=True)
     bench.upstream.last.answer()
-    assert (client.status, client.headers["content-type"]) == (200, "application/json")
+    assert bench.upstream.last.provider == "backup"
+    bench.upstream.last.answer(b" " * (MAX_WHOLE_BYTES + 1))
+    assert (client.status, client.error_code) == (502, "upstream_error")
+    assert "no stream came where one was asked for" in client.json["error"]["message"]
+    assert bench.nothing_is_held()
+
+
+def test_a_stream_where_none_was_asked_for_is_no_answer() -> None:
+    bench = Bench(two())
+    client = bench.ask()
+    bench.upstream.last.head(200, SSE)
+    assert bench.upstream.attempts[0].cancelled
+    bench.upstream.last.answer()
+    assert (client.status, client.headers["x-modelpool-target"]) == (200, "backup")
 
 
 def an_event(kind: str, **fields: Any) -> bytes:

@@ -1,0 +1,224 @@
+"""One sidecar between raw providers and raw clients, and its books: what must be back where it was in the end."""
+
+import asyncio
+import itertools
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from builders import a_config, a_pool, a_provider, a_target
+from conformance.client import Client, Got
+from conformance.provider import Provider
+from conformance.speech import Heard, Way, read_stream, read_whole, text_of
+from modelpool_config import models as contract
+from modelpool_sidecar.app import Sidecar
+from modelpool_sidecar.core.record import Record
+from modelpool_sidecar.settings import Settings
+from modelpool_sidecar.telemetry import service
+from modelpool_sidecar.upstream import AiohttpUpstream
+
+TIMEOUTS = {"connect": 500, "head": 500, "first_token": 500, "idle": 500}
+HEALTH = {
+    "failures": 3,
+    "min_requests": 3,
+    "cooldown": 400,
+    "max_cooldown": 400,
+    "successes": 1,
+    "ramp_up": 0,
+}
+TOTAL = 3_000
+QUIET_SECONDS = 3.0
+"""How long what is given back may take; nearly always it is back at once."""
+
+Contexts = tuple[ssl.SSLContext, ssl.SSLContext, ssl.SSLContext]
+
+_tasks: ContextVar["set[asyncio.Task[Any]] | None"] = ContextVar("tasks", default=None)
+_numbers = itertools.count(1)
+
+
+def count_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Let each task of this loop be noted by the house in whose context it was made."""
+
+    def make(loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> "asyncio.Task[Any]":
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **more)
+        tasks = _tasks.get()
+        if tasks is not None:
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        return task
+
+    loop.set_task_factory(make)
+
+
+class Names(AbstractResolver):
+    """Every name is this machine's, but those that are `unknown`."""
+
+    def __init__(self) -> None:
+        self.unknown: set[str] = set()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if host in self.unknown:
+            raise OSError(socket.EAI_NONAME, "Name or service not known")
+        flags = socket.AI_NUMERICHOST
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=flags)]
+
+    async def close(self) -> None:
+        pass
+
+
+class House:
+    """The sidecar, `primary` before `backup` in pool `chat`, `spare` in pool `spare`."""
+
+    def __init__(
+        self, sidecar: Sidecar, upstream: AiohttpUpstream, providers: dict[str, Provider], names: Names
+    ) -> None:
+        self.timeouts: Mapping[str, int] = TIMEOUTS
+        self.sidecar, self.upstream, self.providers, self.names = sidecar, upstream, providers, names
+        self.primary, self.backup = providers["primary"], providers["backup"]
+        self.records: list[Record] = []
+        self.clients: list[Client] = []
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.idle_tasks = 0
+        self._number = next(_numbers)
+        self._asked = itertools.count(1)
+
+    def ident(self) -> str:
+        """Of the next request; no other one in this process has it."""
+        return f"id-{self._number}-{next(self._asked)}"
+
+    def client(self, receive_buffer: int | None = None) -> Client:
+        client = Client(self.sidecar.data_port, receive_buffer)
+        self.clients.append(client)
+        return client
+
+    async def apply(self, pools: Sequence[contract.Pool], changes: dict[str, Any] | None = None) -> None:
+        await self.sidecar.apply(
+            a_config(pools, [self.contract(name, **(changes or {})) for name in self.providers]), {}
+        )
+
+    def contract(self, name: str, **changes: Any) -> contract.Provider:
+        provider = self.providers[name]
+        scheme = "https" if provider.contexts else "http"
+        changes = {"timeouts": self.timeouts, "health": HEALTH, **changes}
+        return a_provider(name, base_url=f"{scheme}://{name}.test:{provider.port}/v1", **changes)
+
+    async def turn(self, provider: str, fault: Any) -> None:
+        """From now on that provider does that."""
+        if fault is not None and fault.dns:
+            self.names.unknown.add(f"{provider}.test")
+        else:
+            self.names.unknown.discard(f"{provider}.test")
+        await self.providers[provider].turn(fault)
+
+    def open_books(self) -> list[str]:
+        """What is held, a sentence each; nothing where all is given back."""
+        sidecar = self.sidecar
+        state = sidecar._state.describe(sidecar._proxy.snapshot, asyncio.get_running_loop().time())
+        found = [
+            *(f"pool {pool['name']} holds {pool['inFlight']} permits" for pool in state["pools"] if pool["inFlight"]),
+            *(
+                f"target {target['name']} holds {what}"
+                for pool in state["pools"]
+                for target in pool["targets"]
+                for what in ("inFlight", "probe")
+                if target[what]
+            ),
+            *(
+                f"provider {each['name']} has {each['open']} places taken"
+                for each in state["providers"]
+                if each["open"]
+            ),
+            *(f"provider {each.name} is at work on {each.busy}" for each in self.providers.values() if each.busy),
+        ]
+        for what, count in (
+            ("requests in flight", sidecar.in_flight),
+            ("requests in the queue", sidecar.waiting),
+            ("requests at the door", sidecar._server.in_flight),
+            ("bytes of bodies", sidecar._server.buffered_bytes),
+            ("attempts", sum(len(link._attempts) for link in self.upstream._links.values())),
+            ("tasks beyond those of a sidecar that idles", len(self.tasks) - self.idle_tasks - self._listening),
+        ):
+            if count > 0:
+                found.append(f"{count} {what}")
+        for provider in self.providers.values():
+            kept = self.upstream.idle_connections(provider.name)
+            if len(provider.wires) > kept:
+                found.append(f"{len(provider.wires)} connections at {provider.name}, of which {kept} are kept")
+        return found
+
+    @property
+    def _listening(self) -> int:
+        """Tasks of the providers themselves: one for each connection."""
+        return sum(len(provider._tasks) for provider in self.providers.values())
+
+    async def settled(self) -> list[str]:
+        """The books, once they are closed or it has taken too long."""
+        for client in self.clients:
+            client.close()
+        end = asyncio.get_running_loop().time() + QUIET_SECONDS
+        while (left := self.open_books()) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+        return left
+
+
+@asynccontextmanager
+async def house(
+    pool: Mapping[str, Any] = MappingProxyType({}),
+    timeouts: Mapping[str, int] = MappingProxyType({}),
+    tls: Contexts | None = None,
+) -> AsyncIterator[House]:
+    """`pool`: fields of pool `chat`. `timeouts`: of the providers, where they are others than usual. `tls`: contexts of
+    a trusted server, of another one, and of who trusts the first; then the primary speaks TLS.
+
+    RuntimeError where something is left when it has stopped.
+    """
+    tasks: set[asyncio.Task[Any]] = set()
+    _tasks.set(tasks)
+    providers = {name: Provider(name) for name in ("primary", "backup", "spare")}
+    if tls is not None:
+        providers["primary"].contexts = tls[:2]
+    for provider in providers.values():
+        await provider.start()
+    names = Names()
+    upstream = AiohttpUpstream(ssl_context=tls[2] if tls is not None else None, resolver=names)
+    records: list[Record] = []
+    settings = Settings(data_hosts=("127.0.0.1",), local_hosts=("127.0.0.1",), port=0)
+    sidecar = Sidecar(settings, service.build({}), records.append, upstream=upstream)
+    await sidecar.start()
+    held = House(sidecar, upstream, providers, names)
+    held.records, held.tasks, held.timeouts = records, tasks, {**TIMEOUTS, **timeouts}
+    try:
+        targets = [a_target("primary"), a_target("backup", priority=1)]
+        fields = {"targets": targets, "total": TOTAL, "limits": {"concurrency": {"max": 8}}, **pool}
+        await held.apply([a_pool(**fields), a_pool("spare", targets=[a_target("spare")])])
+        held.idle_tasks = len(tasks)
+        yield held
+    finally:
+        for client in held.clients:
+            client.close()
+        await sidecar.stop()
+        for provider in providers.values():
+            await provider.stop()
+    for _ in range(20):
+        if not tasks:
+            return
+        await asyncio.sleep(0.01)
+    raise RuntimeError(f"left after the end: {sorted(map(repr, tasks))}")
+
+
+def heard(way: Way, got: Got) -> Heard:
+    """What an SDK makes of it; what it streams or not goes by what was asked."""
+    return read_stream(way.operation, got.body) if way.stream else read_whole(way.operation, got.body)
+
+
+def who_said(text: str, ident: str) -> str | None:
+    """Whose whole answer to this very request that is."""
+    return next((who for who in ("primary", "backup", "spare") if text == text_of(who, ident)), None)

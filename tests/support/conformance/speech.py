@@ -1,0 +1,252 @@
+"""What is asked and what is answered, for each operation; and what an SDK would take an answer for."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Operation = Literal["chat", "responses", "completions"]
+OPERATIONS: tuple[Operation, ...] = ("chat", "responses", "completions")
+PATHS: dict[str, Operation] = {
+    "/v1/chat/completions": "chat",
+    "/v1/responses": "responses",
+    "/v1/completions": "completions",
+}
+WORDS = ("one ", "two ", "three ", "four ", "fünf ", "six ", "seven ", "eight")
+USAGE = {"prompt_tokens": 3, "completion_tokens": len(WORDS), "total_tokens": 3 + len(WORDS)}
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One operation, as a stream or not."""
+
+    operation: Operation
+    stream: bool
+
+    @property
+    def path(self) -> str:
+        return next(path for path, operation in PATHS.items() if operation == self.operation)
+
+    def body(self, ident: str, model: str = "chat", padding: int = 0, **more: Any) -> bytes:
+        """A request that carries its id; `padding`: so many bytes more."""
+        prompt = ident + " " + "x" * padding
+        asked: dict[str, Any] = {"model": model, "stream": self.stream, **more}
+        match self.operation:
+            case "chat":
+                asked["messages"] = [{"role": "user", "content": prompt}]
+            case "responses":
+                asked["input"] = prompt
+            case "completions":
+                asked["prompt"] = prompt
+        return json.dumps(asked).encode()
+
+    def __str__(self) -> str:
+        return f"{self.operation} {'stream' if self.stream else 'whole'}"
+
+
+WAYS = tuple(Way(operation, stream) for operation in OPERATIONS for stream in (False, True))
+
+
+def text_of(who: str, ident: str) -> str:
+    """What the provider `who` says to the request `ident`; nobody else says it to anybody else."""
+    return f"{who} to {ident}: {''.join(WORDS)}"
+
+
+class Speech:
+    """One answer in the terms of its operation, in the pieces that a fault may come between."""
+
+    def __init__(self, operation: Operation, who: str, ident: str, *, usage: bool = False) -> None:
+        self.operation, self.who, self.ident = operation, who, ident
+        self.words = [f"{who} to {ident}: ", *WORDS]
+        self.text = text_of(who, ident)
+        self._number = 0
+        match operation:
+            case "chat":
+                self.preamble = [self._chunk({"role": "assistant", "content": ""})]
+                self.deltas = [self._chunk({"content": word}) for word in self.words]
+                self.finish = [self._chunk({}, "stop")]
+            case "completions":
+                self.preamble = []
+                self.deltas = [self._text(word) for word in self.words]
+                self.finish = [self._text("", "stop")]
+            case "responses":
+                begun = self._response("in_progress")
+                self.preamble = [
+                    self._event("response.created", response=begun),
+                    self._event("response.in_progress", response=begun),
+                ]
+                self.deltas = [
+                    self._event("response.output_text.delta", item_id="m", output_index=0, content_index=0, delta=word)
+                    for word in self.words
+                ]
+                self.finish = [
+                    self._event(
+                        "response.output_text.done", item_id="m", output_index=0, content_index=0, text=self.text
+                    )
+                ]
+        self.ending = self._ending(usage)
+
+    @property
+    def events(self) -> list[bytes]:
+        """All of a stream."""
+        return [*self.preamble, *self.deltas, *self.finish, *self.ending]
+
+    def until(self, phase: str) -> list[bytes]:
+        """The events before that point of the stream."""
+        match phase:
+            case "head":
+                return []
+            case "preamble":
+                return self.preamble or [b": wait\n\n"]
+            case "first token":
+                return [*self.preamble, *self.deltas[:1]]
+            case "middle":
+                return [*self.preamble, *self.deltas[:4]]
+            case "inside an event":
+                return [*self.preamble, *self.deltas[:4], self.deltas[4][: len(self.deltas[4]) // 2]]
+            case "finish":
+                return [*self.preamble, *self.deltas, *self.finish]
+            case _:
+                raise ValueError(phase)
+
+    @property
+    def whole(self) -> bytes:
+        """The answer that is no stream."""
+        frame = {"model": f"{self.who}-model", "created": 1, "id": f"id-{self.ident}"}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "logprobs": None}
+        match self.operation:
+            case "chat":
+                choice["message"] = {"role": "assistant", "content": self.text, "refusal": None}
+                document = {**frame, "object": "chat.completion", "choices": [choice], "usage": USAGE}
+            case "completions":
+                choice["text"] = self.text
+                document = {**frame, "object": "text_completion", "choices": [choice], "usage": USAGE}
+            case "responses":
+                document = self._response("completed")
+        return json.dumps(document, ensure_ascii=False).encode()
+
+    def error_event(self, code: str = "server_error") -> bytes:
+        """How the API itself says in mid-stream that it failed."""
+        if self.operation == "responses":
+            return self._event("error", code=code, message="it failed", param=None)
+        return _data({"error": {"message": "it failed", "type": "server_error", "code": code, "param": None}})
+
+    def _ending(self, usage: bool) -> list[bytes]:
+        if self.operation == "responses":
+            return [self._event("response.completed", response=self._response("completed"))]
+        frame = {"id": f"id-{self.ident}", "created": 1, "model": f"{self.who}-model"}
+        kind = "chat.completion.chunk" if self.operation == "chat" else "text_completion"
+        counted = [_data({**frame, "object": kind, "choices": [], "usage": USAGE})] if usage else []
+        return [*counted, DONE]
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        frame = {"id": f"id-{self.ident}", "object": "chat.completion.chunk", "created": 1}
+        return _data({**frame, "model": f"{self.who}-model", "choices": [choice]})
+
+    def _text(self, text: str, finish: str | None = None) -> bytes:
+        choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
+        frame = {"id": f"id-{self.ident}", "object": "text_completion", "created": 1}
+        return _data({**frame, "model": f"{self.who}-model", "choices": [choice]})
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        self._number += 1
+        return f"event: {kind}\n".encode() + _data({"type": kind, "sequence_number": self._number, **fields})
+
+    def _response(self, status: str) -> dict[str, Any]:
+        part = {"type": "output_text", "text": self.text, "annotations": [], "logprobs": []}
+        item = {"id": "m", "type": "message", "status": status, "role": "assistant", "content": [part]}
+        usage = {"input_tokens": 3, "output_tokens": len(WORDS), "total_tokens": 3 + len(WORDS)}
+        return {
+            "id": f"id-{self.ident}",
+            "object": "response",
+            "created_at": 1,
+            "status": status,
+            "error": None,
+            "incomplete_details": None,
+            "model": f"{self.who}-model",
+            "output": [item] if status == "completed" else [],
+            "usage": usage if status == "completed" else None,
+        }
+
+
+def _data(document: object) -> bytes:
+    return f"data: {json.dumps(document, ensure_ascii=False)}\n\n".encode()
+
+
+@dataclass(slots=True)
+class Heard:
+    """What an SDK makes of the body of a 200: the text; whether an error was told; whether it was told to be whole."""
+
+    text: str = ""
+    error: str | None = None
+    finished: bool = False
+    terminal: bool = False
+    usage: bool = False
+    after_end: bool = False
+    roles: int = 0
+    broken: str | None = None
+
+
+def read_whole(operation: Operation, body: bytes) -> Heard:
+    """As an SDK reads a JSON answer."""
+    try:
+        document = json.loads(body)
+        match operation:
+            case "chat":
+                text, reason = document["choices"][0]["message"]["content"], document["choices"][0]["finish_reason"]
+            case "completions":
+                text, reason = document["choices"][0]["text"], document["choices"][0]["finish_reason"]
+            case "responses":
+                text, reason = document["output"][0]["content"][0]["text"], document["status"]
+    except (ValueError, LookupError, TypeError) as error:
+        return Heard(broken=f"not an answer: {type(error).__name__}")
+    return Heard(text, finished=bool(reason), terminal=True, usage=bool(document.get("usage")))
+
+
+def read_stream(operation: Operation, body: bytes) -> Heard:
+    """As an SDK reads a stream: nothing after the terminal event or an error."""
+    heard = Heard()
+    for event in body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n\n"):
+        data = "\n".join(line[5:].removeprefix(" ") for line in event.split("\n") if line.startswith("data:"))
+        if not data:
+            continue
+        if heard.terminal:
+            heard.after_end = True
+            break
+        if data == "[DONE]":
+            heard.terminal = True
+            continue
+        try:
+            document = json.loads(data)
+        except ValueError:
+            heard.broken = "an event is not JSON"
+            break
+        if heard.error is None:
+            _hear(operation, document, heard)
+    return heard
+
+
+def _hear(operation: Operation, document: dict[str, Any], heard: Heard) -> None:
+    if document.get("error") or document.get("type") == "error":
+        error = document.get("error")
+        heard.error = str((error if isinstance(error, dict) else document).get("code"))
+        return
+    if operation == "responses":
+        kind = document["type"]
+        if kind == "response.output_text.delta":
+            heard.text += document["delta"]
+        elif kind == "response.created":
+            heard.roles += 1
+        elif kind == "response.failed":
+            heard.error = str(document["response"]["error"]["code"])
+        elif kind == "response.completed":
+            heard.finished = heard.terminal = True
+            heard.usage = bool(document["response"].get("usage"))
+        return
+    heard.usage = heard.usage or bool(document.get("usage"))
+    for choice in document.get("choices", ()):
+        delta = choice.get("delta", {})
+        heard.text += choice.get("text") or delta.get("content") or ""
+        heard.roles += "role" in delta
+        heard.finished = heard.finished or bool(choice.get("finish_reason"))
