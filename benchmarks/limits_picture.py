@@ -11,14 +11,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from drawing import Chart
 from modelpool_sidecar.core.limits import Gcra
 
 PAGE = Path(__file__).parents[1] / "docs" / "limits.svg"
 SECONDS, MAX, PER, BURST = 40, 600, 60.0, 60
 CALM, HIGH, RUSH = 5, 25, (8, 20)
-LEFT, TOP, WIDTH, HEIGHT = 48, 34, 560, 200
 MOST = 60
 TITLE = "600 requests a minute, burst 60: what was asked, what passed, what is left"
+CHART = Chart(TITLE, SECONDS, MOST, height=200, legend=110)
 COLOURS = {"asked": "#bbbbbb", "passed": "#1f6feb", "left": "#2da44e"}
 
 
@@ -41,46 +42,13 @@ def counts() -> dict[str, list[int]]:
 
 def picture() -> str:
     """The whole file."""
-    width, height = LEFT + WIDTH + 110, TOP + HEIGHT + 44
-    bounds = f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12"'
-    rush = f'x="{_x(RUSH[0])}" y="{TOP}" width="{_x(RUSH[1]) - _x(RUSH[0])}" height="{HEIGHT}"'
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {bounds}>']
-    parts += [f'<rect width="{width}" height="{height}" fill="#ffffff"/>', f'<rect {rush} fill="#fbe9e7"/>']
-    parts += [f'<text x="{LEFT}" y="18" fill="#222222">{TITLE}</text>']
-    parts += [_line(level) for level in range(0, MOST + 1, 10)]
-    parts += [_second(second) for second in range(0, SECONDS + 1, 5)]
-    parts += [_curve(place, name, values) for place, (name, values) in enumerate(counts().items())]
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _x(second: float) -> float:
-    return round(LEFT + WIDTH * second / SECONDS, 1)
-
-
-def _y(count: float) -> float:
-    return round(TOP + HEIGHT * (1 - min(count, MOST) / MOST), 1)
-
-
-def _line(level: int) -> str:
-    return (
-        f'<path d="M{LEFT} {_y(level)}h{WIDTH}" stroke="#dddddd"/>'
-        f'<text x="{LEFT - 6}" y="{_y(level) + 4}" text-anchor="end" fill="#555555">{level}</text>'
-    )
-
-
-def _second(second: int) -> str:
-    place = f'x="{_x(second)}" y="{TOP + HEIGHT + 18}"'
-    return f'<text {place} text-anchor="middle" fill="#555555">{second} s</text>'
-
-
-def _curve(place: int, name: str, values: list[int]) -> str:
-    points = " ".join(f"{_x(second + 0.5)},{_y(value)}" for second, value in enumerate(values))
-    height = TOP + 20 + place * 20
-    return (
-        f'<polyline points="{points}" fill="none" stroke="{COLOURS[name]}" stroke-width="2"/>'
-        f'<path d="M{LEFT + WIDTH + 12} {height - 4}h18" stroke="{COLOURS[name]}" stroke-width="3"/>'
-        f'<text x="{LEFT + WIDTH + 36}" y="{height}" fill="#222222">{name}</text>'
-    )
+    parts = [CHART.span(*RUSH)]
+    parts += [CHART.level(level, str(level)) for level in range(0, MOST + 1, 10)]
+    parts += [CHART.mark(second, f"{second} s") for second in range(0, SECONDS + 1, 5)]
+    for place, (name, values) in enumerate(counts().items()):
+        points = [(second + 0.5, value) for second, value in enumerate(values)]
+        parts.append(CHART.curve(place, name, COLOURS[name], points))
+    return CHART.page(parts)
 
 
 if __name__ == "__main__":

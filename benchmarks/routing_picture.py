@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import walk
+from drawing import Chart
 from modelpool_config import models as contract
 from modelpool_sidecar.core.dispatch import Dispatch, Try
 from modelpool_sidecar.core.outcome import Outcome
@@ -29,9 +30,9 @@ COLOURS: dict[contract.StrategyName, str] = {
     "LeastRequests": "#1f6feb",
     "LowestLatency": "#2da44e",
 }
-LEFT, TOP, WIDTH, HEIGHT = 48, 34, 560, 220
 MOST = 0.5
 TITLE = "Requests that go to one of three targets, while it is five times slower"
+CHART = Chart(TITLE, MINUTES * 60, MOST, height=220, legend=150)
 
 
 def shares(strategy: contract.StrategyName) -> list[float]:
@@ -67,47 +68,13 @@ def shares(strategy: contract.StrategyName) -> list[float]:
 
 def picture() -> str:
     """The whole file."""
-    width, height = LEFT + WIDTH + 150, TOP + HEIGHT + 44
-    bounds = f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12"'
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {bounds}>']
-    parts += [f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
-    parts += [f'<text x="{LEFT}" y="18" fill="#222222">{TITLE}</text>']
-    slow = _x(SLOW[1]) - _x(SLOW[0])
-    parts += [f'<rect x="{_x(SLOW[0])}" y="{TOP}" width="{slow}" height="{HEIGHT}" fill="#fbe9e7"/>']
-    parts += [_line(level) for level in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)]
-    parts += [_minute(minute) for minute in range(0, MINUTES + 1, 2)]
-    parts += [_curve(place, name) for place, name in enumerate(COLOURS)]
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _minute(minute: int) -> str:
-    place = f'x="{_x(minute * 60)}" y="{TOP + HEIGHT + 18}"'
-    return f'<text {place} text-anchor="middle" fill="#555555">{minute} min</text>'
-
-
-def _x(seconds: float) -> float:
-    return round(LEFT + WIDTH * seconds / (MINUTES * 60), 1)
-
-
-def _y(share: float) -> float:
-    return round(TOP + HEIGHT * (1 - min(share, MOST) / MOST), 1)
-
-
-def _line(level: float) -> str:
-    return (
-        f'<path d="M{LEFT} {_y(level)}h{WIDTH}" stroke="#dddddd"/>'
-        f'<text x="{LEFT - 6}" y="{_y(level) + 4}" text-anchor="end" fill="#555555">{level:.0%}</text>'
-    )
-
-
-def _curve(place: int, name: contract.StrategyName) -> str:
-    points = " ".join(f"{_x((each + 0.5) * BIN)},{_y(share)}" for each, share in enumerate(shares(name)))
-    height = TOP + 20 + place * 20
-    return (
-        f'<polyline points="{points}" fill="none" stroke="{COLOURS[name]}" stroke-width="2"/>'
-        f'<path d="M{LEFT + WIDTH + 12} {height - 4}h18" stroke="{COLOURS[name]}" stroke-width="3"/>'
-        f'<text x="{LEFT + WIDTH + 36}" y="{height}" fill="#222222">{name}</text>'
-    )
+    parts = [CHART.span(*SLOW)]
+    parts += [CHART.level(level, f"{level:.0%}") for level in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)]
+    parts += [CHART.mark(minute * 60, f"{minute} min") for minute in range(0, MINUTES + 1, 2)]
+    for place, (name, colour) in enumerate(COLOURS.items()):
+        points = [((each + 0.5) * BIN, share) for each, share in enumerate(shares(name))]
+        parts.append(CHART.curve(place, name, colour, points))
+    return CHART.page(parts)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import controlplane_build
 from controlplane import ControlPlane
 from controlplane_build import MODULES
 from controlplane_running import running
+from one_builder import CannotBuildError
 
 CRDS = Path(__file__).parents[1] / "deploy" / "crds"
 NEEDS = {
@@ -46,7 +47,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         names = {module for name in asked for module in NEEDS[name]}
         controlplane_build.programs([each for name, each in MODULES.items() if name in names], say=say)
-    except controlplane_build.CannotBuildError as error:
+    except CannotBuildError as error:
         say(str(error))
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from controlplane_build import MODULES, CannotBuildError, Module, cache_dir, programs
+from controlplane_build import MODULES, Module, cache_dir, programs
+from one_builder import CannotBuildError
 
 ROOT = Path(__file__).parents[2]
 GO = shutil.which("go")

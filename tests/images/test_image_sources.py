@@ -10,7 +10,7 @@ import pytest
 import image_build
 import image_buildah
 from image_build import Built, pins
-from image_buildah import CannotBuildError
+from one_builder import CannotBuildError
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,13 +9,13 @@ import pytest
 
 import image_build
 from image_build import Built
-from image_buildah import CannotBuildError
 from image_run import Container, run, started
 from modelpool_cli.compiling import Compiler
 from modelpool_cli.manifests import read_files
 from modelpool_operator.inject_container import USER_ID, Options, container
 from modelpool_sidecar.settings import Settings
 from modelpool_sidecar.version import IMAGE, VERSION
+from one_builder import CannotBuildError
 from process_support import Volume, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("images")]

@@ -5,7 +5,6 @@ only where one of these changes. `python tests/support/controlplane_build.py` bu
 for the modules that they need.
 """
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -14,20 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from one_builder import CannotBuildError, Say, one_builder, prepare
 
 MODULES_DIR = Path(__file__).parents[1] / "controlplane"
 FLAGS = ("-trimpath", "-buildvcs=false")
 _STRIPPED = "-s -w"
-
-Say = Callable[[str], None]
-
-
-class CannotBuildError(Exception):
-    """A program is missing and cannot be made here; the message says what to do."""
 
 
 def _versioned(version: str) -> str:
@@ -107,7 +101,7 @@ def programs(
     found = {f"{module.name}/{name}": _place(module, name, environ) for module in wanted for name in module.packages}
     if all(map(_runs, found.values())):
         return found
-    with _one_builder(cache_dir(environ), say):
+    with one_builder(cache_dir(environ), "the control plane's programs", say):
         missing = [
             (module, name) for module in wanted for name in module.packages if not _runs(_place(module, name, environ))
         ]
@@ -148,34 +142,13 @@ def _build(module: Module, name: str, environ: Mapping[str, str]) -> None:
         made.rename(place)
 
 
-@contextmanager
-def _one_builder(folder: Path, say: Say) -> Iterator[None]:
-    """Of all processes of this user, one builds; the others wait and find everything built."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another process that builds the control plane's programs")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _tell(line: str) -> None:
     sys.stderr.write(f"control plane: {line}\n")
 
 
 def main() -> int:
     """Build what is missing. Without Go: an error in CI, elsewhere a notice; the tests then skip."""
-    try:
-        programs(say=_tell)
-    except CannotBuildError as error:
-        in_ci = bool(os.environ.get("CI"))
-        _tell(str(error))
-        if not in_ci:
-            _tell("the tests against a real API server will be skipped")
-        return int(in_ci)
-    return 0
+    return prepare(lambda say: programs(say=say), _tell, "the tests against a real API server")
 
 
 if __name__ == "__main__":

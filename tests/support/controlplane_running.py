@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
-import controlplane_build
 from controlplane import ControlPlane
+from one_builder import CannotBuildError
 
 
 def running(api: str = "v1.35", *, controllers: bool = True) -> Iterator[ControlPlane]:
     """One control plane, ended with whoever iterates: `yield from running()` is a fixture."""
     try:
         plane = ControlPlane(api, controllers=controllers)
-    except controlplane_build.CannotBuildError as error:
+    except CannotBuildError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))

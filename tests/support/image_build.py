@@ -5,7 +5,6 @@ in a cache outside the tree; an image is built again where its Dockerfile, its l
 `python tests/support/image_build.py` builds what is missing.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,14 +13,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import image_buildah
-from image_buildah import ROOT, Buildah, CannotBuildError, Say, run
+from image_buildah import ROOT, Buildah, run
+from one_builder import CannotBuildError, Say, one_builder, prepare
 
 TOOLS = ("buildah", "debootstrap", "unshare", "setpriv")
 _INSTALL = "apt-get install buildah debootstrap"
@@ -93,7 +92,7 @@ def images(
     cache = cache_dir(environ)
     if any(not _is_built(cache / key) for key in keys.values()):
         _need_tools(say, environ)
-        with _one_builder(cache, say):
+        with one_builder(cache, "the images", say):
             missing = [name for name, key in keys.items() if not _is_built(cache / key)]
             if missing:
                 _build_all(missing, keys, cache, say)
@@ -168,19 +167,6 @@ def _prune(cache: Path, name: str) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-@contextmanager
-def _one_builder(folder: Path, say: Say) -> Iterator[None]:
-    """Of all processes of this user, one builds; the others wait and find everything built."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another process that builds the images")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def tell(line: str) -> None:
     """One line of progress."""
     sys.stderr.write(f"images: {line}\n")
@@ -188,15 +174,7 @@ def tell(line: str) -> None:
 
 def main() -> int:
     """Build what is missing. Without the tools: an error in CI, elsewhere a notice; the tests then skip."""
-    try:
-        images(say=tell)
-    except CannotBuildError as error:
-        in_ci = bool(os.environ.get("CI"))
-        tell(str(error))
-        if not in_ci:
-            tell("the tests of the images will be skipped")
-        return int(in_ci)
-    return 0
+    return prepare(lambda say: images(say=say), tell, "the tests of the images")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from one_builder import CannotBuildError, Say
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker.io/library/debian:bookworm-slim"
@@ -19,12 +21,6 @@ _LEFT_BY_APT = ("var/cache/apt", "var/lib/apt/lists", "var/log")
 _PATIENCE_SECONDS = 900
 _CERTIFICATES = ("PIP_CERT", "SSL_CERT_FILE")
 _PIP_CONFIGS = ("~/.config/pip/pip.conf", "~/.pip/pip.conf", "/etc/pip.conf")
-
-Say = Callable[[str], None]
-
-
-class CannotBuildError(Exception):
-    """An image is missing and cannot be made here; the message says what to do."""
 
 
 def base_key() -> str:
