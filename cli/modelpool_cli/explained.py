@@ -126,7 +126,9 @@ def _fallback(rules: Mapping[str, Any]) -> Iterator[Line]:
     yield "", f"{_INDENT}when all of them cool: {rules['lastResort']}"
     for when, names in rules["pools"].items():
         yield "", f"{_INDENT}then to pool {' or '.join(names)}: {when}"
-    known = ("outcomes", "statuses", "maxAttempts", "sameTarget", "retryBudget", "lastResort", "pools")
+    for way, targets in rules["recovery"].items():
+        yield "", f"{_INDENT}a stream that breaks: {way} at {', '.join(targets) or 'no target: none declares Prefill'}"
+    known = ("outcomes", "statuses", "maxAttempts", "sameTarget", "retryBudget", "lastResort", "pools", "recovery")
     for name, value in rules.items():
         if name not in known:
             yield "", f"{_INDENT}{name}: {value}"

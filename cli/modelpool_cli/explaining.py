@@ -16,7 +16,7 @@ from modelpool_cli.exits import NO, OK, WRONG_USE, fail
 from modelpool_cli.manifests import NoManifestsError
 from modelpool_cli.rehearsal import Asked, Rehearsal, Sent, Take
 from modelpool_cli.secrets import Given, SecretError
-from modelpool_sidecar.core import matching, needs, operations, routing, verdict
+from modelpool_sidecar.core import matching, needs, operations, recovery, routing, verdict
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.catalogue import OPERATIONS, Operation
 from modelpool_sidecar.core.checking import Check
@@ -357,8 +357,19 @@ def _fallback(pool: Pool) -> dict[str, Any]:
         "retryBudget": {"percent": rules.budget_percent, "minPerSecond": rules.budget_per_second},
         "lastResort": "SoonestToRecover" if pool.last_resort else "Refuse",
         "pools": {when: list(names) for when, names in rules.pools.items()},
+        "recovery": {way: _recover(pool, way) for way in pool.recovery},
         **{name: str(value) for name, value in more.items()},
     }
+
+
+def _recover(pool: Pool, way: str) -> list[str]:
+    """The targets that may go on with a stream in this way (B26)."""
+    names = [name for name in pool.models if not name.endswith("*")] or [""]
+    able = {
+        target.name: any(recovery.continues(target, target.model or name) is not None for name in names)
+        for target in pool.targets.values()
+    }
+    return [name for name, declares in able.items() if declares or way == "Replay"]
 
 
 def _deadlines(pool: Pool, take: Take, *, stream: bool) -> dict[str, Any]:

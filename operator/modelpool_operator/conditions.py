@@ -92,7 +92,8 @@ def pool_status(
     accepted, resolved = _accepted(verdict), _resolved(verdict, missing)
     if resource is not None and accepted.status == "True":
         able = [each for each in targets if each.name not in left_out]
-        accepted = _unpriced(resource, able, {name: each for name, (_, each) in named.items()}) or accepted
+        seen = {name: each for name, (_, each) in named.items()}
+        accepted = _unpriced(resource, able, seen) or _no_prefill(resource, able, seen) or accepted
     is_published = publication.pools.get(resource.metadata.name if resource else "") == digest
     if verdict.form is Form.NONE:
         programmed = Said("False", accepted.reason, "it was never accepted: its model names answer 503 invalid_pool")
@@ -154,6 +155,24 @@ def _unpriced(pool: ModelPool, targets: Sequence[Target], providers: Mapping[str
     told = ", ".join(f"target {each.name} (Provider {each.provider_ref.name})" for each in without)
     message = f"the spec makes sense; no price is declared for {told}: what is answered there counts as no cost"
     return Said("True", "Unpriced", plain(message, _LONGEST))
+
+
+def _no_prefill(pool: ModelPool, targets: Sequence[Target], providers: Mapping[str, Provider | None]) -> Said | None:
+    """It wants streams to be continued, and nobody says that he can (B26)."""
+    ways = (pool.spec.streaming.recovery if pool.spec.streaming else None) or ()
+    if "Continue" not in ways or any(_declares_prefill(target, pool, providers) for target in targets):
+        return None
+    message = "the spec makes sense; streaming.recovery names Continue, but no target's model declares Prefill: a "
+    return Said("True", "NoPrefill", message + "stream that breaks is not continued")
+
+
+def _declares_prefill(target: Target, pool: ModelPool, providers: Mapping[str, Provider | None]) -> bool:
+    """Of the model that it asks for, or of any name that clients may send on to it."""
+    provider = providers.get(target.provider_ref.name)
+    models = (provider.spec.models if provider is not None else None) or ()
+    able = {model.name for model in models if "Prefill" in (model.capabilities or ())}
+    asked = [target.model] if target.model is not None else [model for _, model in claimed(pool)]
+    return bool(able) and any(model in able or model.endswith("*") for model in asked)
 
 
 def _has_price(target: Target, pool: ModelPool, providers: Mapping[str, Provider | None]) -> bool:

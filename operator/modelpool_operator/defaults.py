@@ -41,6 +41,7 @@ STRATEGY: Literal["Weighted"] = "Weighted"
 TOTAL = 600 * SECOND
 LAST_RESORT: Literal["SoonestToRecover"] = "SoonestToRecover"
 PINNING: Literal["Allowed"] = "Allowed"
+PREFILL: Literal["Message"] = "Message"
 RESPONSE_MODEL: Literal["Served"] = "Served"
 
 OUTCOMES: tuple[OutcomeName, ...] = (

@@ -62,6 +62,7 @@ def provider(resource: Provider) -> contract.Provider:
                 context_tokens=model.context_tokens,
                 max_output_tokens=model.max_output_tokens,
                 capabilities=model.capabilities,
+                prefill=model.prefill or defaults.PREFILL,
             )
             for model in spec.models or ()
         ),
@@ -118,6 +119,7 @@ def pool(
         response_model=(spec.response.model if spec.response else None) or defaults.RESPONSE_MODEL,
         parameters=_parameters(spec.parameters),
         callers=callers(resource),
+        recovery=(spec.streaming.recovery if spec.streaming else None) or (),
     )
 
 

@@ -193,6 +193,11 @@ class Prices(Frozen):
     output_per_million: Price | None
 
 
+Prefill = Literal["Message", "Prefix", "Partial", "ContinueFinal"]
+"""How a model is told to go on from a text: a last message of the assistant as it stands, marked `prefix` or `partial`,
+or together with `continue_final_message` (B26)."""
+
+
 class Model(Frozen):
     """What is known of a model at this provider. None: not declared, so that it is taken to be able to do everything
     (B6), and nobody knows what it costs."""
@@ -202,6 +207,8 @@ class Model(Frozen):
     context_tokens: Annotated[int, Field(ge=1)] | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     capabilities: tuple[str, ...] | None = None
+    prefill: Prefill = "Message"
+    """Where its capabilities name Prefill."""
 
 
 class Provider(Frozen):
@@ -339,6 +346,10 @@ class Callers(Frozen):
     entries: tuple[CallerEntry, ...] = ()
 
 
+RecoveryMode = Literal["Continue", "Replay"]
+"""How another target goes on with a stream that broke after its commit (B26)."""
+
+
 class Stateful(Frozen):
     """The target at which a pool's files, batches and ids live; it may be one that was left out."""
 
@@ -368,6 +379,8 @@ class Pool(Frozen):
     callers: Callers | None = None
     """None: everybody who reaches the sidecar."""
     stateful: Stateful | None = None
+    recovery: tuple[RecoveryMode, ...] = ()
+    """In the order to try. A reader that does not know it lets such a stream end with its fault, which is no harm."""
 
 
 class ClosedPool(Frozen):

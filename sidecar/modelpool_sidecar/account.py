@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from modelpool_sidecar.core import cost
+from modelpool_sidecar.core import cost, usage
 from modelpool_sidecar.core.dispatch import Try
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.record import AttemptRecord, Record
+from modelpool_sidecar.core.record import AttemptRecord, Record, Recovery
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Target
 from modelpool_sidecar.core.usage import NO_USAGE
@@ -36,6 +36,11 @@ class Account:
     observed: tuple[str, ...] = ()
     caller: str | None = None
     queued: float | None = None
+    parts: list[tuple[Target, Answer]] = field(default_factory=list)
+    """Answers that were gone on with, each with who gave it; `target` and `answer` are the last ones."""
+    recovery: str | None = None
+    """How the attempt that runs goes on with a stream that broke, where it does."""
+    recoveries: tuple[Recovery, ...] = ()
     place: str | None = None
     """The name of `target`, with its pool before it where that is not `pool`."""
 
@@ -61,11 +66,22 @@ class Account:
         return (self.request.model if self.request is not None else None) or ""
 
     def cost(self) -> Decimal | None:
-        """What the answer costs, as far as it is known (B14)."""
-        if self.answer is None or self.target is None or not self.target.provider.prices:
+        """What the answer costs, as far as it is known (B14): every part of it, where several targets gave it."""
+        parts = [self._cost(target, answer) for target, answer in (*self.parts, (self.target, self.answer))]
+        known = [part for part in parts if part is not None]
+        return sum(known, Decimal(0)) if known else None
+
+    def _cost(self, target: Target | None, answer: Answer | None) -> Decimal | None:
+        if answer is None or target is None or not target.provider.prices:
             return None
-        prices = self.target.provider.prices.get(self.model(self.target))
-        return cost.of(self.answer.usage, prices) if prices is not None else None
+        prices = target.provider.prices.get(self.model(target))
+        return cost.of(answer.usage, prices) if prices is not None else None
+
+    def part_over(self) -> None:
+        """The answer that runs broke, and another one goes on with it (B26)."""
+        if self.answer is not None and self.target is not None:
+            self.parts.append((self.target, self.answer))
+        self.answer = None
 
     def attempt_over(
         self, step: Try, outcome: Outcome, status: int | None, started: float, now: float
@@ -83,6 +99,7 @@ class Account:
             ended=now,
             same_target=step.same_target,
             probe=step.probe,
+            recovery=self.recovery,
         )
         self.attempts.append(record)
         return record
@@ -91,6 +108,7 @@ class Account:
         """What is remembered of it: names and numbers, no content (B44)."""
         request, answer, target = self.request, self.answer, self.target
         operation = request.operation if request is not None else None
+        first = self.parts[0][1] if self.parts else answer  # whose id the client has
         return Record(
             method=operation.method if operation else "-",
             route=operation.route if operation else _UNMATCHED,
@@ -105,9 +123,9 @@ class Account:
             requested_model=request.model if request is not None else None,
             sent_model=self.model(target) if target is not None else None,
             response_model=answer.model if answer is not None else None,
-            response_id=answer.response_id if answer is not None else None,
+            response_id=first.response_id if first is not None else None,
             finish_reasons=answer.finish_reasons if answer is not None else (),
-            usage=answer.usage if answer is not None else NO_USAGE,
+            usage=usage.total((*(part.usage for _, part in self.parts), answer.usage if answer else NO_USAGE)),
             attempts=tuple(self.attempts),
             started=self.started,
             duration=now - self.started,
@@ -119,4 +137,5 @@ class Account:
             observed=self.observed,
             caller=self.caller,
             queued=self.queued,
+            recoveries=self.recoveries,
         )

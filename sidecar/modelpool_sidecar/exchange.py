@@ -13,7 +13,7 @@ from functools import partial
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.attempt import AttemptRun
-from modelpool_sidecar.core import affinity, cost, estimate, needs, onward, retryafter, stateful
+from modelpool_sidecar.core import affinity, cost, estimate, needs, onward, recovery, retryafter, stateful
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.allowance import NONE, Asker, Tokens
 from modelpool_sidecar.core.callers import Register
@@ -46,6 +46,7 @@ from modelpool_sidecar.ports import (
     Upstream,
     UpstreamRequest,
 )
+from modelpool_sidecar.recovering import Recovering
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class Exchange:
         self._try_trace: AttemptTrace | None = None
         self._run: AttemptRun | None = None
         self._timer: Timer | None = None
+        self._recovering: Recovering | None = None
         self._relaying = False
         self._relayed = 0
         self._ended = False
@@ -205,7 +207,9 @@ class Exchange:
         services, request, provider = self._services, self._request, step.target.provider
         self._try, self._try_started = step, services.clock.now()
         self._account.target, self._account.place = step.target, step.name
+        recovering = self._recovering
         body = openai.attempt_body(request, self._account.model(step.target), step.target.parameters)
+        body = body if recovering is None else recovering.body
         url = openai.attempt_url(provider.base_url, request)
         self._try_trace = self._trace.attempt(
             step.number, request.operation.method, url, provider.host, provider.port, self._try_started
@@ -222,7 +226,7 @@ class Exchange:
             operation=request.operation,
             stream=request.stream,
             timeouts=provider.timeouts,
-            deadline=self._dispatch.deadline,
+            deadline=self._dispatch.deadline if recovering is None else recovering.until,
             model_is_ours=step.target.model is not None,
             policy_is_fault=self._dispatch.policy_is_fault,
             requested_model=request.model if self._pool.rewrite_model else None,
@@ -267,7 +271,12 @@ class Exchange:
         self._run = None
         self._hear(fault.headers)
         self._dispatch.observe(failure, self._services.clock.now())
-        self._advance()
+        if self._recovering is None:
+            self._advance()
+        elif self._recovering.failed(self._dispatch, failure):
+            self._go_on()
+        else:
+            self._give_up()
 
     def committed(self, status: int, headers: Headers, length: int | None, answer: Answer | None = None) -> None:
         """This attempt's answer is the answer."""
@@ -275,6 +284,10 @@ class Exchange:
         now = self._services.clock.now()
         self._dispatch.commit(now)
         self._hear(headers)
+        if self._recovering is not None:  # the head is out, and what comes now is held against what was sent
+            return
+        if self._dispatch.pool.recovery and recovery.concerns(self._request):
+            self._recovering = self._recoverable()
         if self._request.stream:
             self._account.first_token = now - self._account.started
         self._send_head(status, headers, length)
@@ -287,12 +300,23 @@ class Exchange:
 
     def body(self, data: bytes) -> None:
         """Relay; a slow client slows the provider (B30)."""
+        if self._recovering is not None:
+            data = self._recovering.pass_on(data, self._services.clock.now())
+            if self._recovering.differs is not None:
+                self._useless(self._recovering.differs)
+            if not data:
+                return
         self._relayed += len(data)
         if not self._downstream.write(data) and self._run is not None:
             self._run.pause()
 
     def answered(self, answer: Answer) -> None:
         """Complete."""
+        if self._recovering is not None and (rest := self._recovering.close()):
+            self._downstream.write(rest)
+        if self._recovering is not None and self._recovering.unfinished:
+            self.broken(Outcome.BROKEN, "the answer that went on with it was not whole", answer, told=False)
+            return
         self._account.answer = answer
         self._attempt_over(Outcome.OK, self._account.status)
         self._count(answer)
@@ -306,9 +330,61 @@ class Exchange:
         self._attempt_over(outcome, self._account.status)
         self._count(answer)
         self._dispatch.complete(outcome, self._services.clock.now())
+        if self._recovering is not None:
+            self._recovering.broke(outcome, detail, self._services.clock.now())
+            self._go_on()
+        else:
+            self._fail(outcome, detail, told=told)
+
+    def _fail(self, outcome: Outcome, detail: str, *, told: bool = False, event: bytes = b"") -> None:
+        """`told`: the client has the provider's own error event, `event`: it gets it now; else it gets one of ours."""
         self._ended = True
         code = "upstream_timeout" if outcome in (Outcome.STALLED, Outcome.TIMED_OUT) else "upstream_error"
-        self._downstream.fail(None if told else self._error_event(code, f"pool {self._pool.name}: {detail}"))
+        own = None if told else self._error_event(code, f"pool {self._pool.name}: {detail}")
+        self._downstream.fail(event or own)
+
+    # -- another target goes on with a stream that broke (B26)
+
+    def _recoverable(self) -> Recovering:
+        assert self._try is not None, "an attempt was running"
+        total = self._pool.total if not self._hurried else self._request.read_timeout or self._pool.total
+        return Recovering(self._request, self._dispatch.pool.recovery, self._try.target, total, self._account.model)
+
+    def _go_on(self) -> None:
+        """The next target for the rest of the answer; the fault, where there is none."""
+        recovering = self._recovering
+        assert recovering is not None, "there is something to go on from"
+        self._run = None
+        step = recovering.next(self._dispatch, self._services.clock.now())
+        if step is None:
+            self._give_up()
+            return
+        self._account.part_over()
+        self._account.recovery = recovering.mode
+        self._attempt(step)
+
+    def _give_up(self) -> None:
+        assert self._recovering is not None, "there was something to go on from"
+        outcome, detail, event = self._recovering.fault()
+        self._account.outcome = outcome
+        self._fail(outcome, detail, event=event)
+
+    def _useless(self, why: str) -> None:
+        """What the attempt brings is not the rest. We are inside of its own call, so what follows comes after it."""
+        assert self._run is not None, "an attempt goes on with it"
+        assert self._recovering is not None, "there was something to go on from"
+        if self._recovering.refuse(why):
+            self._run.cancel()
+            self._timer = self._services.clock.call_later(0, self._elsewhere)
+
+    def _elsewhere(self) -> None:
+        try:
+            self._drop_attempt(Outcome.CANCELLED)
+            assert self._recovering is not None, "an attempt went on with it"
+            self._recovering.over("Differs")
+            self._go_on()
+        except Exception as error:  # whatever it is: a client waits
+            self.crashed(error)
 
     def crashed(self, error: Exception) -> None:
         """A fault of ours: the client gets a sentence, the log the place, and everything is given back."""
@@ -375,6 +451,8 @@ class Exchange:
         )
 
     def _error_event(self, code: str, message: str) -> bytes | None:
+        if self._recovering is not None:  # of chat or text completions, whoever answers
+            return openai.error_event(self._request.operation, code, message)
         return self._run.error_event(code, message) if self._run is not None else None
 
     def _writable(self) -> None:
@@ -431,13 +509,16 @@ class Exchange:
                 guessed if usage.input_tokens is None else usage.input_tokens,
                 seen if usage.output_tokens is None else usage.output_tokens,
             )
-        estimates.learn(self._dispatch.pool, step.target, size, usage)
+        if self._recovering is None or self._recovering.mode is None:  # else more was sent than the client did
+            estimates.learn(self._dispatch.pool, step.target, size, usage)
         self._dispatch.settle(used, self._services.clock.now())
 
     def _settle(self) -> None:
         if self._over:
             return
         self._over = True
+        if self._recovering is not None:
+            self._account.recoveries = self._recovering.ended()
         self._dispatch.abandon(self._services.clock.now())
         if self._nothing_sent:
             self._permit.refund(self._services.clock.now())

@@ -20,7 +20,10 @@ spec: {dialect: OpenAI, auth: {type: APIKey, apiKey: {secretRef: {name: openai, 
 apiVersion: modelpool.dev/v1alpha1
 kind: Provider
 metadata: {name: small}
-spec: {dialect: Fake, limits: {requests: [{name: account, max: 30, per: 1m}]}}
+spec:
+  dialect: Fake
+  models: [{name: tiny, capabilities: [Prefill]}]
+  limits: {requests: [{name: account, max: 30, per: 1m}]}
 ---
 apiVersion: modelpool.dev/v1alpha1
 kind: Provider
@@ -36,6 +39,7 @@ spec:
     requests: [{name: minute, max: 60, per: 1m, burst: 10}]
     concurrency: {max: 8, queue: {max: 4, timeout: 5s}}
   timeouts: {total: 90s}
+  streaming: {recovery: [Continue, Replay]}
   targets:
   - {name: big, providerRef: {name: big}, model: gpt-4o, weight: 70, limits: {requests: [{name: few, max: 5, per: 1m}]}}
   - {name: small, providerRef: {name: small}, model: tiny, weight: 30}
@@ -125,6 +129,7 @@ def test_limits_fallback_and_deadlines_are_those_that_count(told: Any) -> None:
     assert concurrency == {"name": "concurrency", "max": 8, "inFlight": 1, "queue": queue}
     assert seen["fallback"]["maxAttempts"] == 4
     assert "Unreachable" in seen["fallback"]["outcomes"]
+    assert seen["fallback"]["recovery"] == {"Continue": ["small"], "Replay": ["big", "small", "spare", "resting"]}
     assert (seen["deadlines"]["total"], seen["deadlines"]["client"]) == (90, 30)
     assert seen["deadlines"]["providers"]["big"] == {"connect": 5.0}
     _, streamed = told("--model", "chat", "--stream")

@@ -73,6 +73,14 @@ def test_a_frame_tells_pool_targets_and_limits() -> None:
     assert "    limit account of provider one  60 left of 60 per 1 min, whole  mode Observe  observed 0" in shown
 
 
+def test_a_frame_says_how_streams_that_break_are_recovered() -> None:
+    state = a_state()
+    state["pools"][0] |= {"recovery": ["Continue", "Replay"]}
+    assert "\n  streams that break are recovered: Continue, then Replay\n" in text(state)
+    state["pools"][0] |= {"recovery": []}
+    assert "recover" not in text(state)
+
+
 def test_a_frame_names_callers_and_where_files_live() -> None:
     state = a_state()
     state["pools"][0] |= {"callers": {"keys": "Secret team-keys", "count": 3, "names": ["batch", "search"]}}

@@ -60,13 +60,15 @@ FIELDS = {
         "health": "failures minRequests window cooldown maxCooldown successes rampUp active",
         "health.active": "path period timeout statuses",
         "connections": "maxOpen idleTimeout",
-        "models": "name contextTokens maxOutputTokens capabilities prices",
+        "models": "name contextTokens maxOutputTokens capabilities prefill prices",
         "models.prices": "inputPerMillion cachedInputPerMillion outputPerMillion",
         "fake": "script",
         "fake.script": "requests for status error firstToken tokensPerSecond tokens fault",
     },
     "ModelPool": {
-        "": "models targets strategy fallback limits parameters timeouts lastResort pinning stateful response callers",
+        "": "models targets strategy fallback limits parameters timeouts lastResort pinning stateful response "
+        "streaming callers",
+        "streaming": "recovery",
         "callers": "keys entries",
         "callers.entries": "name limits",
         "callers.entries.limits": "requests tokens",

@@ -220,6 +220,30 @@ def test_a_pool_with_prices_for_some_targets_only_names_the_others(
         )
 
 
+@pytest.mark.parametrize(
+    ("models", "ways", "said"),
+    [
+        ([], ["Continue"], "NoPrefill"),
+        ([{"name": "gpt-4o-mini"}], ["Replay", "Continue"], "NoPrefill"),
+        ([{"name": "other", "capabilities": ["Prefill"]}], ["Continue"], "NoPrefill"),
+        ([{"name": "gpt-4o-mini", "capabilities": ["Prefill"]}], ["Continue"], "Accepted"),
+        ([], ["Replay"], "Accepted"),
+    ],
+)
+def test_a_pool_that_wants_streams_continued_hears_that_nobody_declares_prefill(
+    models: list[Raw], ways: list[str], said: str
+) -> None:
+    """B26."""
+    targets = [{"name": "a", "providerRef": {"name": "openai"}, "model": "gpt-4o-mini"}]
+    told = world(provider(models=models), pool(targets=targets, streaming={"recovery": ways})).said("Accepted")
+    assert told[:2] == ("True", said)
+    if said == "NoPrefill":
+        assert told[2] == (
+            "the spec makes sense; streaming.recovery names Continue, but no target's model declares Prefill: a stream "
+            "that breaks is not continued"
+        )
+
+
 def test_a_pool_without_any_price_says_nothing_of_prices() -> None:
     assert world(provider(), pool()).said("Accepted")[1] == "Accepted"
 

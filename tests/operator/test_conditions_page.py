@@ -61,6 +61,7 @@ POOLS: dict[str, list[Any]] = {
     ],
     "that falls back to itself": [pool(fallback={"pools": [{"when": "General", "poolRefs": [{"name": "chat"}]}]})],
     "that falls back to nobody": [pool(fallback={"pools": [{"when": "General", "poolRefs": [{"name": "gone"}]}]})],
+    "that wants streams to be continued": [pool(streaming={"recovery": ["Continue"]})],
     "with a price elsewhere": [
         provider("other", models=[{"name": "chat", "prices": {"inputPerMillion": "1"}}]),
         pool(targets=[{"name": each, "providerRef": {"name": each}} for each in ("openai", "other")]),

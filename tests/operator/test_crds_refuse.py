@@ -28,6 +28,7 @@ NAMES = [case["says"][0][:70] for case in CASES]
 calm = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 DIFFERENTLY = {
+    "streaming.recovery must not name a way twice": "streaming.recovery[1]",
     "strategy.consistentHash must be set where strategy.type is ConsistentHash": "strategy.consistentHash is required",
     "strategy.consistentHash must not be set where strategy.type is not ConsistentHash": (
         "strategy.consistentHash does nothing where strategy.type is not ConsistentHash"

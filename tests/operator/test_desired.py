@@ -127,7 +127,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         operations=["Chat", "Embeddings"],
         limits={"requests": [{"name": "account", "max": 9, "per": "1s"}]},
         models=[
-            {"name": "a", "contextTokens": 8, "maxOutputTokens": 4, "capabilities": ["Tools"]},
+            {"name": "a", "contextTokens": 8, "maxOutputTokens": 4, "capabilities": ["Prefill"], "prefill": "Prefix"},
             {"name": "b", "prices": {"inputPerMillion": "1.50"}},
         ],
     )
@@ -149,7 +149,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         targets=[_target("a", "local", weight=0, priority=3), _target("b", "local", weight=9)],
         strategy={"type": "Weighted"},
         fallback={
-            "outcomes": [],
+            "outcomes": ["Broken"],
             "statuses": [429, "5xx"],
             "maxAttempts": 9,
             "sameTarget": {"retries": 0, "backoff": {"initial": "1s", "max": "9s"}, "maxRetryAfter": "3s"},
@@ -165,6 +165,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         pinning="Denied",
         stateful={"target": "a"},
         response={"model": "Requested"},
+        streaming={"recovery": ["Replay", "Continue"]},
     )
     result = _run(spoken, busy, secret("s", k="v"))
     config = _config(result)
@@ -193,13 +194,21 @@ def test_what_is_written_wins_over_every_default() -> None:
         "quotaDomain": "team",
         "tracePropagation": "None",
         "models": (
-            {"name": "a", "prices": None, "contextTokens": 8, "maxOutputTokens": 4, "capabilities": ("Tools",)},
+            {
+                "name": "a",
+                "prices": None,
+                "contextTokens": 8,
+                "maxOutputTokens": 4,
+                "capabilities": ("Prefill",),
+                "prefill": "Prefix",
+            },
             {
                 "name": "b",
                 "prices": {"inputPerMillion": "1.50", "cachedInputPerMillion": "1.50", "outputPerMillion": None},
                 "contextTokens": None,
                 "maxOutputTokens": None,
                 "capabilities": None,
+                "prefill": "Message",
             },
         ),
         "operations": ("Chat", "Embeddings"),
@@ -249,7 +258,7 @@ def test_what_is_written_wins_over_every_default() -> None:
             },
         ),
         "fallback": {
-            "outcomes": (),
+            "outcomes": ("Broken",),
             "statuses": ("429", "5xx"),
             "maxAttempts": 9,
             "sameTarget": {"retries": 0, "initial": 1000, "max": 9000, "maxRetryAfter": 3000},
@@ -266,6 +275,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         "stateful": {"target": "a"},
         "pinning": "Denied",
         "responseModel": "Requested",
+        "recovery": ("Replay", "Continue"),
         "parameters": (),
     }
     assert result.namespaces["default"].credentials == {"s-k-3de631bf79": "v"}

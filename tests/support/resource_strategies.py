@@ -84,7 +84,8 @@ _common = {
             optional={
                 "contextTokens": st.integers(1, 10**9),
                 "maxOutputTokens": st.integers(1, 10**9),
-                "capabilities": st.lists(st.sampled_from(["Tools", "Vision", "Embeddings"]), unique=True),
+                "capabilities": st.lists(st.sampled_from(["Tools", "Vision", "Prefill", "Embeddings"]), unique=True),
+                "prefill": st.sampled_from(["Message", "Prefix", "Partial", "ContinueFinal"]),
                 "prices": st.fixed_dictionaries(
                     {"inputPerMillion": st.sampled_from(["0", "0.15", "999999999.123456789"])},
                     optional={
@@ -252,6 +253,7 @@ pools = st.builds(
             "timeouts": _part(total=_time(1)),
             "lastResort": st.sampled_from(["SoonestToRecover", "Refuse"]),
             "pinning": st.sampled_from(["Allowed", "Denied"]),
+            "streaming": _part(recovery=st.lists(st.sampled_from(["Continue", "Replay"]), unique=True)),
             "callers": _callers,
             "response": _part(model=st.sampled_from(["Served", "Requested"])),
         },

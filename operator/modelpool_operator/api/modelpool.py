@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from modelpool_config.models import OutcomeName, Reason, StrategyName
+from modelpool_config.models import OutcomeName, Reason, RecoveryMode, StrategyName
 from modelpool_operator.api.limits import AttemptLimits, CallerLimits, Limits
 from modelpool_operator.api.meta import Resource
 from modelpool_operator.api.types import (
@@ -345,6 +345,20 @@ class Stateful(Spec):
     target: ObjectName = Field(description="The target whose Provider keeps them.")
 
 
+class Streaming(Spec):
+    """How answers are streamed."""
+
+    example: ClassVar[str] = "{recovery: [Continue, Replay]}"
+
+    recovery: Annotated[tuple[RecoveryMode, ...], AnyList(), AtMost(2)] | None = Field(
+        default=None,
+        description="What is done, in this order, when a stream of text breaks after its first content. Continue: the "
+        "next target whose model declares Prefill goes on from the text that was sent. Replay: the next target starts "
+        "again, and its answer is held back while it equals what was sent. The client sees one answer. "
+        "Default: nothing; the client is told that the stream broke.",
+    )
+
+
 class ModelPoolSpec(Spec):
     """What a user says about a pool."""
 
@@ -389,6 +403,10 @@ class ModelPoolSpec(Spec):
     )
     response: Response | None = Field(
         default=None, description="What clients see in the answer. Default: the served model."
+    )
+    streaming: Streaming | None = Field(
+        default=None,
+        description="How answers are streamed. Default: as its fields say.",
     )
     callers: Callers | None = Field(
         default=None,

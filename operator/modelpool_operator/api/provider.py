@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from modelpool_config.models import Prefill
 from modelpool_operator.api.limits import AttemptLimits
 from modelpool_operator.api.meta import Resource
 from modelpool_operator.api.types import (
@@ -269,7 +270,9 @@ class Prices(Spec):
     )
 
 
-Capability = Literal["Tools", "ParallelTools", "JSONSchema", "Vision", "Audio", "Documents", "Reasoning", "Embeddings"]
+Capability = Literal[
+    "Tools", "ParallelTools", "JSONSchema", "Vision", "Audio", "Documents", "Reasoning", "Prefill", "Embeddings"
+]
 
 
 class Model(Spec):
@@ -294,6 +297,13 @@ class Model(Spec):
         default=None,
         description="What it can do beyond plain text, all of it; a request that needs more goes to other targets, and "
         "is answered with 400 where there is none. An empty list is plain text only. Default: everything.",
+    )
+    prefill: Prefill | None = Field(
+        default=None,
+        description="How it is told to go on from a text, where its capabilities name Prefill; streaming.recovery uses "
+        "it. The text is a last message of the assistant. Message: nothing else is said. Prefix: the message is marked "
+        "prefix (Mistral, DeepSeek beta). Partial: it is marked partial (Moonshot). ContinueFinal: with "
+        "continue_final_message, without add_generation_prompt (vLLM). Default: Message.",
     )
     prices: Prices | None = Field(
         default=None,

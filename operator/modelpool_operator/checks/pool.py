@@ -6,7 +6,7 @@ from modelpool_operator import durations
 from modelpool_operator.api.limits import AttemptLimits, Limits, RequestLimit
 from modelpool_operator.api.modelpool import ModelPool, ModelPoolSpec
 from modelpool_operator.api.types import shown
-from modelpool_operator.checks import headers, limits, parameters
+from modelpool_operator.checks import headers, limits, parameters, recovery
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Path, Problem
 
@@ -155,4 +155,5 @@ CHECKS: tuple[Check, ...] = (
     match_on_a_credential,
     hash_does_not_fit,
     stateful_at_no_target,
+    recovery.recovery_that_cannot_be,
 )

@@ -24,6 +24,14 @@ def star_in_a_model(spec: ProviderSpec) -> Iterator[Finding]:
             yield Finding(("spec", "models", index, "name"), "must name one model; there are no patterns here")
 
 
+def prefill_that_is_not_declared(spec: ProviderSpec) -> Iterator[Finding]:
+    """How is told, that it can is not."""
+    for index, model in enumerate(spec.models or ()):
+        if model.prefill is not None and "Prefill" not in (model.capabilities or ()):
+            text = "must not be set where capabilities do not name Prefill: nothing would be asked so"
+            yield Finding(("spec", "models", index, "prefill"), text)
+
+
 def base_url_is_not_one_to_call(spec: ProviderSpec) -> Iterator[Finding]:
     """The rules for where we go."""
     sentence = urls.judge(spec.base_url) if spec.base_url is not None else None
@@ -203,4 +211,5 @@ CHECKS: tuple[Check, ...] = (
     check_does_not_fit,
     step_never_comes,
     star_in_a_model,
+    prefill_that_is_not_declared,
 )

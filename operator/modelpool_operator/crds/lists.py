@@ -31,6 +31,7 @@ MODEL_POOL: dict[str, dict[str, Any]] = {
     "spec.fallback.statuses": SET,
     "spec.fallback.pools": BY_WHEN,
     "spec.fallback.pools[].poolRefs": BY_NAME,
+    "spec.streaming.recovery": WHOLE,
     "spec.limits.requests": BY_NAME,
     "spec.limits.tokens": BY_NAME,
     "spec.targets[].limits.requests": BY_NAME,

@@ -28,6 +28,8 @@ _FIELD = (
     ),
 )
 
+_RECOVERS = f"{present('streaming.recovery')} && self.streaming.recovery.size() > 0"
+
 RULES: dict[str, tuple[Rule, ...]] = {
     "spec.models[].name": (Rule(f"!{matches('self', '[*].')}", "must have * only at its end"),),
     "spec.targets": (
@@ -61,6 +63,25 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "!has(self.stateful) || self.targets.exists(target, target.name == self.stateful.target)",
             "must name one of the targets",
             ".stateful.target",
+        ),
+        Rule(
+            where(
+                f"{_RECOVERS} && {present('fallback.outcomes')}",
+                "self.fallback.outcomes.exists(outcome, outcome in ['Stalled', 'Broken'])",
+            ),
+            "must not be set where fallback.outcomes names neither Stalled nor Broken: it would do nothing",
+            ".streaming.recovery",
+        ),
+        Rule(
+            where(f"{_RECOVERS} && {present('fallback.maxAttempts')}", "self.fallback.maxAttempts > 1"),
+            "must not be set where fallback.maxAttempts is 1: it takes a second attempt",
+            ".streaming.recovery",
+        ),
+    ),
+    "spec.streaming.recovery": (
+        Rule(
+            "self.all(way, self.filter(other, other == way).size() == 1)",
+            "must not name a way twice",
         ),
     ),
     "spec.strategy": (

@@ -114,6 +114,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "spec.responseHeaders": (unique_names(),),
     "spec.responseHeaders[].name": taken(headers.why_not_added),
     "spec.models[].name": (Rule("!self.contains('*')", "must name one model; there are no patterns here"),),
+    "spec.models[]": (
+        Rule(
+            "!has(self.prefill) || (has(self.capabilities) && self.capabilities.exists(each, each == 'Prefill'))",
+            "must not be set where capabilities do not name Prefill: nothing would be asked so",
+            ".prefill",
+        ),
+    ),
     "spec.health": (at_most("cooldown", "maxCooldown"),),
     "spec.health.active": (
         at_most("timeout", "period"),

@@ -154,8 +154,8 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
 
 def _ability(raw: contract.Model) -> Ability | None:
     capabilities = None if raw.capabilities is None else frozenset(raw.capabilities)
-    found = Ability(raw.context_tokens, raw.max_output_tokens, capabilities)
-    return None if found == Ability(None, None, None) else found
+    found = Ability(raw.context_tokens, raw.max_output_tokens, capabilities, raw.prefill)
+    return None if found == Ability(None, None, None, raw.prefill) else found
 
 
 def _prices(raw: contract.Prices) -> Prices:
@@ -227,6 +227,7 @@ def _pool(
         callers=raw.callers,
         caller_limits=callers,
         stateful=raw.stateful.target if raw.stateful else None,
+        recovery=raw.recovery,
         selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),
     )
 

@@ -171,6 +171,17 @@ class Dispatch:
             held.committed = True
             self._wait(held.target).sample(now - held.since, now)
 
+    def recover(self, now: float, wanted: Callable[[Target], bool]) -> Try | None:
+        """After the commit the answer broke: another target to go on with it (B26), at once, or None. Not by `total`,
+        which ended at the commit, but by attempts and budget."""
+        if self.attempts >= self.pool.fallback.max_attempts + self._other_keys:
+            return None
+        fresh = self._pick(now, lambda target: self._visit(target).attempts == 0 and wanted(target))
+        if fresh is None or not (self._is_first_fallback or self._pay(now)):
+            return None
+        step = self._begin(fresh, now)
+        return step if isinstance(step, Try) else None
+
     def settle(self, tokens: Tokens, now: float) -> None:
         """The running attempt ends and used so many tokens: its limits count these, not the estimate (B10)."""
         if self._held is not None:

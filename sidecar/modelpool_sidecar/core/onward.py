@@ -17,7 +17,7 @@ from modelpool_config.models import Reason
 from modelpool_sidecar.core import matching, needs, stateful, verdict
 from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.allowance import NONE, Asker, Tokens
-from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Step, Stop
+from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Step, Stop, Try
 from modelpool_sidecar.core.limits import Limited, Permit, Told
 from modelpool_sidecar.core.needs import Tiers
 from modelpool_sidecar.core.outcome import Outcome
@@ -200,6 +200,14 @@ class Journey:
     def observe(self, failure: Failure, now: float) -> None:
         """The running attempt failed."""
         self._current.observe(failure, now)
+
+    def recover(self, now: float, wanted: Callable[[Target], bool]) -> Try | None:
+        """Another target of the pool that answered goes on with the answer (B26)."""
+        return self._current.recover(now, wanted)
+
+    def may_go_on(self, failure: Failure) -> bool:
+        """Whether the pool that is asked now lets this outcome go on."""
+        return self._current.may_go_on(failure)
 
     def commit(self, now: float) -> None:
         """The running attempt's answer has begun."""

@@ -24,6 +24,23 @@ class AttemptRecord:
     ended: float
     same_target: bool
     probe: bool
+    recovery: str | None = None
+    """How it went on with a stream that had broken (B26); None where it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How a stream that broke was gone on with (B26): in which way, and what came of it (`core.recovery.Result`).
+
+    `mode` None: it was not possible; `why` says so."""
+
+    mode: str | None
+    result: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        """`Continue: Recovered`; `NotPossible: inside reasoning`."""
+        return f"{self.result}: {self.why}" if self.mode is None else f"{self.mode}: {self.result}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,7 @@ class Record:
     observed: tuple[str, ...] = ()
     caller: str | None = None
     """Whose key it showed, at a pool that asks for one: a configured name."""
+    recoveries: tuple[Recovery, ...] = ()
     queued: float | None = None
     """Seconds that it waited for a place in its pool; None where it did not."""
 

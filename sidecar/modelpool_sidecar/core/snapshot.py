@@ -60,6 +60,7 @@ class Ability:
     context: int | None
     output: int | None
     capabilities: frozenset[str] | None
+    prefill: contract.Prefill = "Message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,8 @@ class Pool:
     """Who may use it; None = everybody."""
     caller_limits: Mapping[str, tuple[RequestLimit, ...]] = field(default_factory=dict)
     """By caller, of those that have some."""
+    recovery: tuple[contract.RecoveryMode, ...] = ()
+    """How a stream that breaks after its commit is gone on with (B26)."""
 
     def admission_limits(self, caller: str | None) -> tuple[RequestLimit, ...]:
         """What stands in the way of a request before any target: the caller's own limits, then the pool's (B8)."""

@@ -1,5 +1,6 @@
 """How many tokens an answer cost, as the provider counted them, under whatever names it gives them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from modelpool_sidecar.core.record import Usage
@@ -27,6 +28,17 @@ def read(usage: Any) -> Usage:
     if not isinstance(usage, dict):
         return NO_USAGE
     return Usage(**{field: _first(usage, paths) for field, paths in _NAMES.items()})
+
+
+def total(told: Iterable[Usage]) -> Usage:
+    """Of several attempts together, as far as they told."""
+    sums: dict[str, int] = {}
+    for each in told:
+        for name in _NAMES:
+            tokens = getattr(each, name)
+            if tokens is not None:
+                sums[name] = sums.get(name, 0) + tokens
+    return Usage(**sums)
 
 
 def _first(usage: dict[str, Any], paths: tuple[tuple[str, ...], ...]) -> int | None:

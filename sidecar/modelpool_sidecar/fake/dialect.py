@@ -19,7 +19,7 @@ from modelpool_sidecar.fake.media import Made, Wanted
 from modelpool_sidecar.fake.question import Question
 from modelpool_sidecar.fake.raw import Ending, Part, RawAnswer
 from modelpool_sidecar.fake.script import Turn
-from modelpool_sidecar.fake.speech import GREETING, Speech, greet, plain, speak
+from modelpool_sidecar.fake.speech import GREETING, Speech, begun, greet, plain, speak
 
 _SSE = ("content-type", "text/event-stream; charset=utf-8")
 _ENDINGS: dict[str | None, Ending] = {"Cut": "cut", "Stall": "stall"}
@@ -166,7 +166,7 @@ def _speeches(wanted: Question, asked: Asked, character: Character, tokens: int 
     """One for each choice. Where a fault stops it after `tokens`, there is always more to say than that."""
     greeting = greet(character.greeting, character.name, wanted.model)
     if stops:
-        tokens = max((tokens or 0) + 1, len(plain(greeting, None)))
+        tokens = max((tokens or 0) + 1, len(plain(greeting, None))) + begun(wanted)
     choices = wanted.choices * (len(wanted.inputs) if wanted.operation == "completions" else 1)
     return [speak(wanted, greeting, f"{asked.serial}{index or ''}", tokens) for index in range(choices)]
 

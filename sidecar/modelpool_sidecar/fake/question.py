@@ -35,6 +35,7 @@ class Question:
 
     `inputs`: how many answers the input asks for at once (prompts of a completion, texts of an embedding). `tools`: to
     be called now, in this order, none where text is wanted. `schema`: the JSON that is wanted, None for plain text.
+    `begun`: the answer so far, where the last message is the assistant's: it is gone on with.
     """
 
     operation: str
@@ -48,6 +49,7 @@ class Question:
     inputs: tuple[str, ...] = ()
     base64: bool = False
     dimensions: int | None = None
+    begun: str = ""
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -100,8 +102,17 @@ def read(operation: str, raw: bytes) -> Question | APIError:
         inputs=_inputs(operation, body[needed], body),
         base64=body.get("encoding_format") == "base64",
         dimensions=_first_count(body, ("dimensions",)),
+        begun=_begun(operation, body[needed]),
         body=body,
     )
+
+
+def _begun(operation: str, messages: object) -> str:
+    last = messages[-1] if operation == "chat" and isinstance(messages, list) else None
+    if not isinstance(last, dict) or last.get("role") != "assistant" or last.get("tool_calls"):
+        return ""
+    content = last.get("content")
+    return content if isinstance(content, str) else ""
 
 
 def _is_count(value: object) -> bool:

@@ -57,10 +57,24 @@ def speak(question: Question, greeting: str, serial: str, tokens: int | None = N
     if question.schema is not None:
         said = tuple(_cut(_json(schema.minimal(question.schema))))
     else:
-        said = plain(greeting, tokens)
+        said = _rest(question, plain(greeting, tokens))
     if question.max_tokens is not None and len(said) > question.max_tokens:
         return Speech(said[: question.max_tokens], (), "length")
     return Speech(said, (), "stop")
+
+
+def begun(question: Question) -> int:
+    """How many tokens of a conversation's answer are there already."""
+    return len(plain(question.begun, None))
+
+
+def _rest(question: Question, said: tuple[str, ...]) -> tuple[str, ...]:
+    """What is left to say: after as many tokens as were begun with, or after those that a prompt ends with."""
+    if question.operation != "completions":
+        return said[begun(question) :]
+    prompt = question.inputs[0] if question.inputs else ""
+    known = max((n for n in range(1, len(said) + 1) if prompt.endswith("".join(said[:n]))), default=0)
+    return said[known:]
 
 
 def greet(greeting: str, name: str, model: str) -> str:

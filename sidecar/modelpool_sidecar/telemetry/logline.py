@@ -34,6 +34,7 @@ FIELDS: tuple[str, ...] = (
     "cost",
     "attempts",
     "outcomes",
+    "recoveries",
     "observed",
     "queued_ms",
     "first_token_ms",
@@ -77,6 +78,7 @@ def log_line(record: Record, *, trace_id: str | None = None, ended: float | None
         "cost": None if record.cost is None else cost.plain(record.cost),
         "attempts": len(record.attempts),
         "outcomes": [_attempt(attempt) for attempt in record.attempts] or None,
+        "recoveries": [str(recovery) for recovery in record.recoveries] or None,
         "observed": list(record.observed) or None,
         "queued_ms": None if record.queued is None else _milliseconds(record.queued),
         "first_token_ms": None if record.first_token is None else _milliseconds(record.first_token),
@@ -95,6 +97,7 @@ def _attempt(attempt: AttemptRecord) -> dict[str, object]:
         "status": attempt.status,
         "duration_ms": _milliseconds(attempt.ended - attempt.started),
         "probe": attempt.probe or None,
+        "recovery": attempt.recovery,
     }
     return {name: value for name, value in fields.items() if value is not None}
 

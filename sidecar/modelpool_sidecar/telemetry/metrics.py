@@ -46,6 +46,7 @@ class Metrics:
         self._attempts = _counter(names.ATTEMPT_COUNT, self.registry)
         self._fallbacks = _counter(names.FALLBACKS, self.registry)
         self._retries = _counter(names.RETRIES, self.registry)
+        self._recoveries = _counter(names.RECOVERED, self.registry)
         self._tokens = _counter(names.TOKENS, self.registry)
         self._cost = _counter(names.COST_TOTAL, self.registry)
         self._over = _counter(names.LIMIT_OBSERVED, self.registry)
@@ -78,6 +79,8 @@ class Metrics:
                 self._tokens.of((pool, target, kind)).inc(tokens)
         if record.cost is not None:
             self._cost.of((pool, target, record.provider or "")).inc(float(record.cost))  # what a sample can hold
+        for recovery in record.recoveries:
+            self._recoveries.of((pool, recovery.mode or "None", recovery.result)).inc()
         for limit in record.observed:
             self._over.of((pool, limit)).inc()
         if record.caller is not None:

@@ -55,6 +55,8 @@ CONFIG = "modelpool.config"
 COST = "modelpool.cost"
 PROBE = "modelpool.probe"
 SAME_TARGET = "modelpool.same_target"
+RECOVERY = "modelpool.recovery"
+RECOVERIES = "modelpool.recoveries"
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """What the HTTP conventions know; anything else is `_OTHER` in an attribute and `HTTP` in a span's name."""
@@ -166,6 +168,12 @@ RETRIES = Metric(
     ("pool", "target", "outcome"),
     "Attempts repeated on the same target, by the outcome that caused it.",
 )
+RECOVERED = Metric(
+    "modelpool_stream_recoveries_total",
+    "counter",
+    ("pool", "mode", "result"),
+    "Streams that broke where the pool sets recovery: each attempt to go on by its way, and None where none was made.",
+)
 TOKENS = Metric(
     "modelpool_tokens_total",
     "counter",
@@ -240,6 +248,7 @@ METRICS: tuple[Metric, ...] = (
     ATTEMPT_COUNT,
     FALLBACKS,
     RETRIES,
+    RECOVERED,
     TOKENS,
     COST_TOTAL,
     LIMIT_OBSERVED,

@@ -125,6 +125,8 @@ def chat_attributes(record: Record, peer: Peer) -> Attributes:
         reasons = ("error",)
     if reasons:
         attributes[names.GEN_AI_FINISH_REASONS] = reasons
+    if record.recoveries:
+        attributes[names.RECOVERIES] = tuple(str(recovery) for recovery in record.recoveries)
     if record.first_token is not None:
         attributes[names.GEN_AI_FIRST_CHUNK] = record.first_token
     usage = record.usage
@@ -166,6 +168,7 @@ def attempt_attributes(attempt: AttemptRecord, peer: Peer) -> Attributes:
         attributes[names.SAME_TARGET] = attempt.same_target
     if attempt.probe:
         attributes[names.PROBE] = True
+    _add(attributes, names.RECOVERY, attempt.recovery)
     _add(attributes, names.ERROR_TYPE, attempt_error(attempt))
     return attributes
 

@@ -5,7 +5,7 @@ import json
 from decimal import Decimal
 
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.record import Record
+from modelpool_sidecar.core.record import Record, Recovery
 from modelpool_sidecar.telemetry import logline
 from telemetry_records import attempt, record, refused
 
@@ -82,9 +82,11 @@ def test_every_part_of_a_record_has_its_field():
 
 def test_the_fields_stand_in_the_documented_order():
     rare = {"first_token": 0.1, "client_retry": 1, "refusal": "upstream_error", "observed": ("pool/minute",)}
-    told = record(cost=Decimal("0.1"), stream=True, caller="alice", queued=0.5, **rare)
+    broke = (Recovery("Replay", "Differs"), Recovery(None, "NotPossible", "inside reasoning"))
+    told = record(cost=Decimal("0.1"), stream=True, caller="alice", queued=0.5, recoveries=broke, **rare)
     line = logline.log_line(told, trace_id="ab", ended=0.0)
     assert tuple(json.loads(line)) == logline.FIELDS
+    assert json.loads(line)["recoveries"] == ["Replay: Differs", "NotPossible: inside reasoning"]
 
 
 def test_odd_names_from_outside_make_no_odd_line():

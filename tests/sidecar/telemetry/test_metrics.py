@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.record import Usage
+from modelpool_sidecar.core.record import Recovery, Usage
 from modelpool_sidecar.telemetry import logline, names, service
 from modelpool_sidecar.telemetry.metrics import TargetState
 from telemetry_records import attempt, record, refused
@@ -158,12 +158,21 @@ def test_stances_and_requests_in_flight_are_looked_up_at_the_scrape(telemetry):
     assert value(telemetry, "modelpool_target_stance", **labels, stance="cooling") is None
 
 
+def test_recoveries_are_counted_by_way_and_result(telemetry):
+    end(telemetry, record(recoveries=(Recovery("Continue", "Failed"), Recovery("Replay", "Recovered"))))
+    end(telemetry, record(recoveries=(Recovery(None, "NotPossible", "inside reasoning"),)))
+    [family] = [each for name, each in full(telemetry).items() if name == "modelpool_stream_recoveries_total"]
+    told = {(sample.labels["mode"], sample.labels["result"]): sample.value for sample in family.samples}
+    assert told[("Continue", "Failed")] == told[("None", "NotPossible")] == 1
+
+
 def full(telemetry):
     """Everything that can be shown, shown once."""
     retried = attempt(2, same_target=True)
     rare = {"cost": Decimal("0.1"), "first_token": 0.1, "observed": ("pool/minute",)}
     end(telemetry, record(stream=True, attempts=(attempt(), retried, attempt(3)), **rare))
     end(telemetry, record(cost=Decimal("0.1"), caller="alice", queued=0.5))
+    end(telemetry, record(recoveries=(Recovery("Replay", "Recovered"),)))
     telemetry.config_reload(True, "sha256:a")
     telemetry.metrics.check("openai", "Ok")
     telemetry.observe(lambda: [TargetState("chat", "primary", "openai", "serving")], lambda: 1, lambda: [("chat", 2)])
