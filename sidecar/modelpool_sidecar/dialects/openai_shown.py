@@ -16,14 +16,18 @@ REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "t
 _NO_OUTPUT = frozenset({"role", "content", "obfuscation"}) | REASONING
 
 
+def delta_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a choice of a chat's chunk adds; nothing where it is none."""
+    delta = choice.get("delta") or choice.get("message")
+    return delta if isinstance(delta, Mapping) else {}
+
+
 def shown_by(choice: Mapping[str, Any]) -> tuple[str, bool, frozenset[str]]:
     """The text that a choice of a chunk adds, whether it adds reasoning, and the names of whatever else it adds."""
     text = choice.get("text")
     if isinstance(text, str) and text:
         return text, False, frozenset()
-    delta = choice.get("delta") or choice.get("message")
-    if not isinstance(delta, Mapping):
-        return "", False, frozenset()
+    delta = delta_of(choice)
     content = delta.get("content")
     others = {name for name, value in delta.items() if value and name not in _NO_OUTPUT}
     if content and not isinstance(content, str):
@@ -122,6 +126,8 @@ class Shown:
             self._keep(text)
         if text or reasons:
             self._reasons = not text
+        if choice.get("finish_reason"):
+            self._lose("after its finish")
 
     def _note(self, event: sse.Event) -> bool:
         """Whether it is an error event, which then is kept here."""

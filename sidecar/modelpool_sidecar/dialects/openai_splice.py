@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from modelpool_sidecar.core import jsonspan, sse
-from modelpool_sidecar.dialects.openai_shown import FRAME, REASONING, Shown, is_error, read, shown_by
+from modelpool_sidecar.dialects.openai_shown import FRAME, REASONING, Shown, delta_of, is_error, read, shown_by
 
 _DROPPED = REASONING | {"role"}
 
@@ -85,7 +85,9 @@ class Splice:
         if told:
             self._shown.usage = chunk["usage"]
         if not isinstance(choices, list) or not choices:
-            return self._framed(event, None) if told and not self._held_back() else b""
+            if not told or self._held_back():
+                return b""
+            return self._framed(event, list(jsonspan.members(event.data)), None)
         choice = choices[0]
         if len(choices) > 1 or not isinstance(choice, dict) or choice.get("index") not in (0, None):
             return self._differ("it has several answers")
@@ -104,9 +106,11 @@ class Splice:
             return b""
         self.begun = True
         self.complete = self.complete or finish
-        spliced = _choice(event.data, choice, None if rest == text else rest)
+        found = list(jsonspan.members(event.data))
+        as_it_is = rest == text and not _DROPPED & delta_of(choice).keys()
+        spliced = None if as_it_is else _choice(event.data, found, choice, None if rest == text else rest)
         self._shown.note({"choices": [_only(choice, rest)]})
-        return self._framed(event, spliced)
+        return self._framed(event, found, spliced)
 
     # -- the text that the client has
 
@@ -136,9 +140,8 @@ class Splice:
 
     # -- its bytes
 
-    def _framed(self, event: sse.Event, choices: bytes | None) -> bytes:
+    def _framed(self, event: sse.Event, found: Sequence[jsonspan.Member], choices: bytes | None) -> bytes:
         """The event with the first stream's frame, these choices (None: as they are), and the sum of the tokens."""
-        found = list(jsonspan.members(event.data))
         changed: dict[int, bytes | None] = {}
         for place, member in enumerate(found):
             if member.key in FRAME:
@@ -158,16 +161,16 @@ def _only(choice: Mapping[str, Any], text: str) -> dict[str, Any]:
     """The choice as it goes out, to be noted."""
     if "text" in choice and not choice.get("delta"):
         return {**choice, "text": text}
-    delta = choice.get("delta") or choice.get("message") or {}
+    delta = delta_of(choice)
     return {
         **choice,
         "delta": {**{name: value for name, value in delta.items() if name not in _DROPPED}, "content": text},
     }
 
 
-def _choice(data: bytes, choice: Mapping[str, Any], text: str | None) -> bytes:
+def _choice(data: bytes, members: Sequence[jsonspan.Member], choice: Mapping[str, Any], text: str | None) -> bytes:
     """The literal of a chunk's only choice, in its array: without role and reasoning, with `text` where it is one."""
-    array = next(data[each.start : each.end] for each in jsonspan.members(data) if each.key == "choices")
+    array = next(data[each.start : each.end] for each in members if each.key == "choices")
     inner = array[array.index(b"{") : array.rindex(b"}") + 1]
     found = list(jsonspan.members(inner))
     changed: dict[int, bytes | None] = {}

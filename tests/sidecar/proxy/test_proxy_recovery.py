@@ -18,18 +18,21 @@ TEXT = "one two three four five"
 WORDS = [" one", " two", " three", " four", " five"]
 
 
-def pool_of(*ways: str, targets: int = 2, prefill: tuple[str, ...] = (), **changes: Any) -> Snapshot:
+def pool_of(
+    *ways: str,
+    targets: int = 2,
+    prefill: tuple[str, ...] = (),
+    prefix: bool = False,
+    tokens: Any = None,
+    **changes: Any,
+) -> Snapshot:
     names = NAMES[:targets]
+    way = "Prefix" if prefix else "Message"
+    if tokens is not None:
+        changes["limits"] = {"requests": (), "tokens": (tokens,), "concurrency": None}
+    able = {name: ["JSONSchema", "Audio", *(["Prefill"] if name in prefill else [])] for name in names}
     providers = [
-        a_provider(
-            name,
-            models=[
-                {
-                    "name": f"{name}-model",
-                    "capabilities": ["JSONSchema", "Audio", *(["Prefill"] if name in prefill else [])],
-                }
-            ],
-        )
+        a_provider(name, models=[{"name": f"{name}-model", "capabilities": able[name], "prefill": way}])
         for name in sorted(names)
     ]
     pools = [a_pool(targets=[a_target(n, priority=p) for p, n in enumerate(names)], recovery=ways, **changes)]
@@ -467,4 +470,78 @@ def test_a_slow_client_slows_the_second_target_too() -> None:
     goes_on(bench, "backup", [*WORDS, "x" * 1000], ends=False)
     assert bench.upstream.last.paused
     client.leave()
+    assert bench.nothing_is_held()
+
+
+def test_after_the_finish_an_error_event_begins_nothing_anew() -> None:
+    bench = Bench(pool_of("Continue", "Replay", prefill=("backup",)))
+    client = begun(bench)
+    bench.upstream.last.data(chunk("primary", {}, "stop"))
+    breaks(bench, "error event")
+    assert bench.upstream.asked == ["primary"]
+    assert client.end == "failed"
+    assert client.body.count(b'"finish_reason":"stop"') == 1
+    assert bench.records[0].recoveries == (Recovery(None, "NotPossible", "after its finish"),)
+
+
+def test_a_missing_done_of_the_second_one_is_supplied() -> None:
+    bench = Bench(pool_of("Replay"))
+    client = begun(bench)
+    breaks(bench, "cut")
+    goes_on(bench, "backup", WORDS, ends=False)
+    bench.upstream.last.data(chunk("backup", {}, "stop"))
+    assert client.end is None
+    bench.clock.advance(2)
+    assert one_stream(client) == "".join(WORDS)
+
+
+def test_an_answer_that_repeats_the_text_first_loses_that_part_where_its_way_is_known_for_it() -> None:
+    bench = Bench(pool_of("Continue", prefill=("backup",), prefix=True))
+    client = begun(bench)
+    breaks(bench, "cut")
+    assert asked(bench)["messages"][-1] == {"role": "assistant", "content": "".join(WORDS[:3]), "prefix": True}
+    goes_on(bench, "backup", ["".join(WORDS[:2]), " three four", *WORDS[4:]])
+    assert one_stream(client) == "".join(WORDS)
+
+
+def test_each_attempt_settles_its_own_tokens_and_the_pool_the_sum() -> None:
+    """B10, B11: each permit is given back once, by whoever took it."""
+    minute = {"name": "minute", "max": 10_000, "per": 60_000, "burst": 10_000, "scope": "Sidecar", "mode": "Enforce"}
+    tokens = {**minute, "count": "Total", "by": "Pool", "header": None}
+    bench = Bench(pool_of("Continue", prefill=("backup",), tokens=tokens))
+    body = {"model": "chat", "stream": True, "messages": [{"role": "user", "content": "x" * 400}]}
+    client = begun(bench, body=body)
+    breaks(bench, "cut")
+    bench.upstream.last.head(200, SSE)
+    told = {"prompt_tokens": 130, "completion_tokens": 2, "total_tokens": 132}
+    bench.upstream.last.data(texts("backup", WORDS[3:]) + chunk("backup", {}, "stop", usage=told) + DONE)
+    assert one_stream(client) == "".join(WORDS)
+    assert bench.snapshot is not None
+    pool = bench.snapshot.pools["chat"]
+    levels = bench.state.describe(bench.snapshot, bench.clock.now())["pools"][0]["limits"]
+    left = {limit["name"]: limit["remaining"] for limit in levels}
+    assert 10_000 - left["minute"] == pytest.approx(100 + 3 + 132, abs=30), pool
+    bench.clock.advance(1)
+    assert bench.nothing_is_held()
+
+
+def test_a_stream_of_a_pool_that_was_fallen_back_to_is_recovered_there() -> None:
+    """B20: by that pool's own ways and targets."""
+    first = a_pool(
+        targets=[a_target("primary")],
+        fallback={"max_attempts": 1, "pools": [{"when": "General", "pools": ["other"]}]},
+    )
+    other = a_pool("other", targets=[a_target("backup"), a_target("third", priority=1)], recovery=("Replay",))
+    bench = Bench(a_snapshot([first, other]))
+    client = bench.ask(stream=True)
+    bench.upstream.last.error("connect")
+    bench.upstream.last.head(200, SSE)
+    bench.upstream.last.data(texts("backup", WORDS[:3]))
+    bench.upstream.last.end()
+    assert bench.upstream.asked == ["primary", "backup", "third"]
+    goes_on(bench, "third", WORDS)
+    assert client.end == "finished"
+    assert {each["id"] for each in chunks(client)} == {"id-backup"}
+    assert [each.target for each in bench.records[0].attempts] == ["primary", "other/backup", "other/third"]
+    bench.clock.advance(1)
     assert bench.nothing_is_held()

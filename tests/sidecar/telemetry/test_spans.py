@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.record import Usage
+from modelpool_sidecar.core.record import Recovery, Usage
 from modelpool_sidecar.telemetry import clean, names, spans
 from telemetry_records import attempt, record, refused
 
@@ -129,6 +129,14 @@ def test_the_second_attempt_says_that_it_is_one():
     assert second["http.request.resend_count"] == 1
     assert second["modelpool.same_target"] is True
     assert second["modelpool.probe"] is True
+
+
+def test_a_recovery_is_told_by_the_attempt_and_by_the_call():
+    again = attempt(2, recovery="Replay")
+    assert spans.attempt_attributes(again, PEER)["modelpool.recovery"] == "Replay"
+    assert "modelpool.recovery" not in spans.attempt_attributes(attempt(), PEER)
+    told = record(attempts=(attempt(), again), recoveries=(Recovery("Replay", "Recovered"),))
+    assert spans.chat_attributes(told, PEER)["modelpool.recoveries"] == ("Replay: Recovered",)
 
 
 @pytest.mark.parametrize(
