@@ -21,10 +21,10 @@ from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.snapshot import Pool, Snapshot
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.credentials import MountedCredentials
-from modelpool_sidecar.exchange import Services
 from modelpool_sidecar.keyring import Keyring
 from modelpool_sidecar.ports import Headers, Sink, UpstreamRequest
 from modelpool_sidecar.proxy import Proxy
+from modelpool_sidecar.services import Services
 from modelpool_sidecar.telemetry.null import NullTelemetry
 
 TIMES = 1000

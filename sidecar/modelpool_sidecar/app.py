@@ -21,10 +21,10 @@ from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.credentials import MountedCredentials
 from modelpool_sidecar.dialects import openai
-from modelpool_sidecar.exchange import Services
 from modelpool_sidecar.ports import Timer
 from modelpool_sidecar.proxy import Proxy
 from modelpool_sidecar.server import DataServer
+from modelpool_sidecar.services import Services
 from modelpool_sidecar.settings import Settings
 from modelpool_sidecar.telemetry.service import TelemetryService
 from modelpool_sidecar.upstream import AiohttpUpstream

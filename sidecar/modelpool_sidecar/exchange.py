@@ -1,70 +1,42 @@
-"""One request from its admission to its record: drives the walk, relays the answer, gives back what was taken.
+"""One request from its admission to its record: drives the walk and its attempts, from the commit to the end.
 
 The way of a request, one method each: `_advance` (choose, attempt) -> `failed` (classify, and back) or `committed`
-(commit) -> `body` (relay) -> `answered` | `broken` -> `_settle` -> `_record`. Whatever happens - an answer, a refusal,
-a client that leaves at any point, a drain - `_settle` runs exactly once.
+(commit) -> `body` (relay) -> `answered` | `broken` -> `_settle`. What the client gets is `answering`, what was taken
+and is given back is `books`. Whatever happens - an answer, a refusal, a client that leaves at any point, a drain -
+`_settle` runs exactly once.
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
+from modelpool_sidecar.answering import Answering
 from modelpool_sidecar.attempt import AttemptRun
-from modelpool_sidecar.core import affinity, cost, estimate, needs, onward, recovery, retryafter, stateful
+from modelpool_sidecar.books import Books
+from modelpool_sidecar.core import recovery, retryafter, stateful
 from modelpool_sidecar.core import request as parsing
-from modelpool_sidecar.core.allowance import NONE, Asker, Tokens
-from modelpool_sidecar.core.callers import Register
-from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Sleep, Stop, Try
-from modelpool_sidecar.core.limits import Permit, tightest
-from modelpool_sidecar.core.limits import headers as limit_headers
+from modelpool_sidecar.core.allowance import Asker
+from modelpool_sidecar.core.dispatch import Outlook, Sleep, Stop, Try
+from modelpool_sidecar.core.limits import Permit
 from modelpool_sidecar.core.needs import Tiers
-from modelpool_sidecar.core.onward import Journey, Reach
+from modelpool_sidecar.core.onward import Reach
 from modelpool_sidecar.core.outcome import Outcome
-from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import Pool
-from modelpool_sidecar.core.state import State
-from modelpool_sidecar.core.usage import NO_USAGE
 from modelpool_sidecar.core.verdict import Failure
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.dialects.openai import Answer
 from modelpool_sidecar.keyring import Keyring
 from modelpool_sidecar.orders import Fault, Order
-from modelpool_sidecar.ports import (
-    AttemptTrace,
-    Clock,
-    Credentials,
-    Downstream,
-    Headers,
-    RequestTrace,
-    Telemetry,
-    Timer,
-    Upstream,
-    UpstreamRequest,
-)
+from modelpool_sidecar.ports import Downstream, Headers, Timer, UpstreamRequest
 from modelpool_sidecar.recovering import Recovering
+from modelpool_sidecar.services import Services
+from modelpool_sidecar.walks import Walks
 
 logger = logging.getLogger(__name__)
-
-_NEVER_RELAYED = ("retry-after", "retry-after-ms")
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every exchange works with. `rng` returns [0, 1). `on_record` hears of every request once."""
-
-    upstream: Upstream
-    credentials: Credentials
-    clock: Clock
-    rng: Callable[[], float]
-    state: State
-    telemetry: Telemetry
-    on_record: Callable[[Record], None]
-    callers: Register = field(default_factory=Register)
 
 
 class Exchange:
@@ -86,64 +58,23 @@ class Exchange:
         """`arrived`: when it came, where it had to wait for its permit; that counts against the deadline (B15)."""
         now = services.clock.now()
         self._services, self._request, self._pool = services, request, pool
-        self._permit, self._downstream, self._on_over = permit, downstream, on_over
+        self._downstream, self._on_over = downstream, on_over
         self._keyring = Keyring(services.credentials)
         self._account = Account(now if arrived is None else arrived, request, pool, caller=asker.caller)
         self._account.queued = None if arrived is None else now - arrived
         self._hurried = request.read_timeout is not None and request.read_timeout < pool.total
         total = request.read_timeout if self._hurried and request.read_timeout is not None else pool.total
-        self._reach, self._asker, self._deadline = reach, asker, self._account.started + total
-        refused = tiers if isinstance(tiers, Refusal) else None
-        first = self._walk(pool, () if isinstance(tiers, Refusal) else tiers, asker)
-        self._dispatch: Dispatch | Journey = first
-        if pool.fallback.pools and onward.is_free(pool, request):
-            self._dispatch = Journey(first, reach.snapshot.pools, self._enter, refused)
-        self._trace: RequestTrace = self._account.trace(services.telemetry)
+        walks = Walks(services, reach, request, asker, self._keyring, self._account.started + total)
+        self._dispatch = walks.first(pool, tiers)
+        self._answering = Answering(downstream, self._account, pool, permit, self._dispatch)
+        self._books = Books(services, reach, request, pool, self._account, permit, self._dispatch)
         self._try: Try | None = None
-        self._try_started = 0.0
-        self._try_trace: AttemptTrace | None = None
         self._run: AttemptRun | None = None
         self._timer: Timer | None = None
         self._recovering: Recovering | None = None
-        self._relaying = False
-        self._relayed = 0
-        self._ended = False
-        self._over = False
 
     def __repr__(self) -> str:
         return f"<Exchange {self._pool.name}: attempt {self._dispatch.attempts}, {self._run or 'between attempts'}>"
-
-    def _walk(self, pool: Pool, tiers: Tiers, asker: Asker, earlier: int = 0) -> Dispatch:
-        services, request = self._services, self._request
-        return Dispatch(
-            pool=pool,
-            state=services.state,
-            operation=request.operation.name,
-            deadline=self._deadline,
-            rng=services.rng,
-            missing=self._keyring.missing,
-            repeated=request.client_retry > 0,
-            tiers=tiers,
-            stream=request.stream,
-            key=affinity.of(pool.strategy, request, asker.caller) if pool.strategy.by is not None else None,
-            model=request.model or "",
-            asker=asker,
-            once=request.ties.creates,
-            earlier=earlier,
-        )
-
-    def _enter(self, pool: Pool, earlier: int) -> Dispatch | None:
-        """A walk over a pool that the request falls back to; None where it may not, or no target there takes it."""
-        asker = self._reach.asker(pool, self._asker)
-        if asker is not None and pool.counts_tokens:
-            size = asker.size or estimate.size(self._request)
-            asker = replace(asker, size=size, tokens=self._services.state.estimates.of_pool(pool, size))
-        tiers = onward.candidates(pool, self._request) if asker is not None else ()
-        if asker is None or isinstance(tiers, Refusal):
-            return None
-        walk = self._walk(pool, tiers, asker, earlier)
-        walk.last_resort, walk.prefix = False, f"{pool.name}/"
-        return walk
 
     @property
     def deadline(self) -> float:
@@ -170,21 +101,20 @@ class Exchange:
 
     def stop(self, message: str) -> None:
         """The process ends before the request does (B51): a stream ends by B25, the rest is refused."""
-        if self._ended:
+        if self._answering.ended:
             return
         self._drop_attempt(Outcome.CANCELLED)
-        if self._relaying:
-            self._ended = True
-            self._downstream.fail(self._error_event("draining", message))
+        if self._answering.begun:
+            self._answering.fail(self._error_event("draining", message))
         else:
-            self._refuse(Refusal("draining", message, retry_after=1.0))
+            self._answering.refuse(Refusal("draining", message, retry_after=1.0))
 
     # -- the walk
 
     def _advance(self) -> None:
         self._timer = None
         step = self._dispatch.next(self._services.clock.now())
-        self._tell_of_places()
+        self._books.tell_of_places()
         match step:
             case Try():
                 self._attempt(step)
@@ -192,9 +122,9 @@ class Exchange:
                 delay = max(0.0, step.until - self._services.clock.now())
                 self._timer = self._services.clock.call_later(delay, self._wake)
             case Stop(answer=Refusal() as refusal):
-                self._refuse(refusal)
+                self._answering.refuse(refusal)
             case Stop(answer=Failure() as failure):
-                self._relay_failure(failure)
+                self._answering.relay_failure(failure)
 
     def _wake(self) -> None:
         """A sleep is over."""
@@ -205,16 +135,12 @@ class Exchange:
 
     def _attempt(self, step: Try) -> None:
         services, request, provider = self._services, self._request, step.target.provider
-        self._try, self._try_started = step, services.clock.now()
-        self._account.target, self._account.place = step.target, step.name
-        recovering = self._recovering
+        self._try, recovering = step, self._recovering
         body = openai.attempt_body(request, self._account.model(step.target), step.target.parameters)
         body = body if recovering is None else recovering.body
         url = openai.attempt_url(provider.base_url, request)
-        self._try_trace = self._trace.attempt(
-            step.number, request.operation.method, url, provider.host, provider.port, self._try_started
-        )
-        propagated = self._try_trace.propagate() if provider.trace_context else ()
+        trace = self._books.attempt(step, url)
+        propagated = trace.propagate() if provider.trace_context else ()
         order = Order(
             request=UpstreamRequest(
                 method=request.operation.method,
@@ -265,7 +191,7 @@ class Exchange:
             blameless=fault.blameless,
             unsent=fault.unsent,
         )
-        self._attempt_over(fault.outcome, fault.status)
+        self._books.attempt_over(fault.outcome, fault.status)
         if not fault.unsent:
             self._count(None, refused=fault.status is not None and fault.status >= 300)
         self._run = None
@@ -290,7 +216,7 @@ class Exchange:
             self._recovering = self._recoverable()
         if self._request.stream:
             self._account.first_token = now - self._account.started
-        self._send_head(status, headers, length)
+        self._answering.head(status, headers, length)
 
     def _hear(self, headers: Headers) -> None:
         """What the answer says of the account's limits (B39)."""
@@ -306,28 +232,26 @@ class Exchange:
                 self._useless(self._recovering.differs)
             if not data:
                 return
-        self._relayed += len(data)
-        if not self._downstream.write(data) and self._run is not None:
+        if not self._answering.body(data) and self._run is not None:
             self._run.pause()
 
     def answered(self, answer: Answer) -> None:
         """Complete."""
         if self._recovering is not None and (rest := self._recovering.close()):
-            self._downstream.write(rest)
+            self._answering.body(rest)
         if self._recovering is not None and self._recovering.unfinished:
             self.broken(Outcome.BROKEN, "the answer that went on with it was not whole", answer, told=False)
             return
         self._account.answer = answer
-        self._attempt_over(Outcome.OK, self._account.status)
+        self._books.attempt_over(Outcome.OK, self._account.status)
         self._count(answer)
         self._dispatch.complete(Outcome.OK, self._services.clock.now())
-        self._ended = True
-        self._downstream.finish()
+        self._answering.finish()
 
     def broken(self, outcome: Outcome, detail: str, answer: Answer | None, *, told: bool) -> None:
         """Failed after the commit: the client must not take it for success (B25)."""
         self._account.answer = answer
-        self._attempt_over(outcome, self._account.status)
+        self._books.attempt_over(outcome, self._account.status)
         self._count(answer)
         self._dispatch.complete(outcome, self._services.clock.now())
         if self._recovering is not None:
@@ -338,10 +262,9 @@ class Exchange:
 
     def _fail(self, outcome: Outcome, detail: str, *, told: bool = False, event: bytes = b"") -> None:
         """`told`: the client has the provider's own error event, `event`: it gets it now; else it gets one of ours."""
-        self._ended = True
         code = "upstream_timeout" if outcome in (Outcome.STALLED, Outcome.TIMED_OUT) else "upstream_error"
         own = None if told else self._error_event(code, f"pool {self._pool.name}: {detail}")
-        self._downstream.fail(event or own)
+        self._answering.fail(event or own)
 
     # -- another target goes on with a stream that broke (B26)
 
@@ -386,69 +309,21 @@ class Exchange:
         except Exception as error:  # whatever it is: a client waits
             self.crashed(error)
 
+    # -- ends
+
     def crashed(self, error: Exception) -> None:
         """A fault of ours: the client gets a sentence, the log the place, and everything is given back."""
         faults.log(logger, "a request ended by a fault of ours", error)
         message = "the sidecar failed; its log says how"
         try:
             self._drop_attempt(Outcome.CANCELLED)
-            if self._account.status is None:
-                self._refuse(Refusal("internal_error", message, spent=True))
-            elif not self._ended:
-                self._ended = True
-                self._downstream.fail(self._error_event("internal_error", message))
+            if not self._answering.begun:
+                self._answering.refuse(Refusal("internal_error", message, spent=True))
+            elif not self._answering.ended:
+                self._answering.fail(self._error_event("internal_error", message))
         finally:
-            if not self._ended:
+            if not self._answering.ended:
                 self._settle()
-
-    # -- towards the client
-
-    def _refuse(self, refusal: Refusal) -> None:
-        self._account.refusal = refusal.code
-        body = openai.refusal_body(refusal)
-        self._send_head(
-            refusal.status, (("content-type", "application/json"), *refusal.all_headers), len(body), own=True
-        )
-        self._downstream.write(body)
-        self._ended = True
-        self._downstream.finish()
-
-    def _relay_failure(self, failure: Failure) -> None:
-        """A provider's failed answer, as it came, with our word on repeating it (B21, B42)."""
-        assert failure.status is not None, "only an answer is relayed"
-        more: list[tuple[str, str]] = []
-        if failure.retry_after is not None:
-            more.append(("retry-after", retryafter.sent(failure.retry_after)))
-        if failure.outcome is not Outcome.REJECTED:
-            more.append(("x-should-retry", "false"))
-        headers = tuple(pair for pair in failure.headers if pair[0] not in _NEVER_RELAYED)
-        self._send_head(failure.status, headers, len(failure.body), more=tuple(more))
-        self._downstream.write(failure.body)
-        self._ended = True
-        self._downstream.finish()
-
-    def _send_head(
-        self, status: int, headers: Headers, length: int | None, *, more: Headers = (), own: bool = False
-    ) -> None:
-        self._relaying, self._account.status = True, status
-        provider = self._try.target.provider if self._try is not None else None
-        passed = headers if own or provider is None else openai.answer_headers(headers, provider)
-        framing = () if length is None else (("content-length", str(length)),)
-        limits = limit_headers(tightest((*self._permit.told, *self._dispatch.told)))
-        self._downstream.head(status, (*passed, *more, *limits, *self._told(), *framing))
-
-    def _told(self) -> Headers:
-        """The headers that say who answered (B41)."""
-        target = (("x-modelpool-target", self._try.name),) if self._try is not None else ()
-        spent = self._account.cost()
-        priced = () if spent is None else (("x-modelpool-cost", cost.plain(spent)),)
-        return (
-            ("x-modelpool-pool", self._pool.name),
-            *target,
-            ("x-modelpool-attempts", str(self._dispatch.attempts)),
-            ("x-modelpool-config", self._pool.short_digest),
-            *priced,
-        )
 
     def _error_event(self, code: str, message: str) -> bytes | None:
         if self._recovering is not None:  # of chat or text completions, whoever answers
@@ -461,10 +336,10 @@ class Exchange:
 
     def _gone(self) -> None:
         """The client left (B31): the provider stops working, nobody is blamed, everything is given back."""
-        if self._over:
+        if self._books.over:
             return
         self._drop_attempt(Outcome.CANCELLED)
-        if not self._ended:
+        if not self._answering.ended:
             self._account.outcome = Outcome.CANCELLED
         self._settle()
 
@@ -474,79 +349,19 @@ class Exchange:
         if self._run is None:
             return
         self._run.cancel()
-        if self._try_trace is not None:
+        if self._books.running:
             self._account.answer = self._run.partial()
-            self._attempt_over(outcome, self._run.status)
+            self._books.attempt_over(outcome, self._run.status)
             self._count(self._account.answer)
         self._dispatch.abandon(self._services.clock.now())
 
-    # -- settle, record
-
-    def _attempt_over(self, outcome: Outcome, status: int | None) -> None:
-        step, trace, self._try_trace = self._try, self._try_trace, None
-        assert step is not None, "an attempt was running"
-        now = self._services.clock.now()
-        record = self._account.attempt_over(step, outcome, status, self._try_started, now)
-        if trace is not None:
-            trace.end(record)
-
     def _count(self, answer: Answer | None, *, refused: bool = False) -> None:
-        """What the attempt that is over used: as the provider says, else as far as anybody can see (B10).
-
-        `refused`: it was answered with an error, which costs nothing.
-        """
-        size, step, run = self._dispatch.asker.size, self._try, self._run
-        if size is None or step is None or run is None:
-            return
-        estimates, used = self._services.state.estimates, NONE
-        usage = answer.usage if answer is not None else NO_USAGE
-        if not refused:
-            guessed = estimates.of_target(self._dispatch.pool, step.target, size).input
-            seen = 0 if usage.input_tokens is not None else run.tokens_seen
-            text = self._relayed if self._request.operation.answer == "model" else 0  # a picture's bytes are no tokens
-            seen = text // needs.BYTES_PER_TOKEN if seen is None else seen
-            used = Tokens(
-                guessed if usage.input_tokens is None else usage.input_tokens,
-                seen if usage.output_tokens is None else usage.output_tokens,
-            )
-        if self._recovering is None or self._recovering.mode is None:  # else more was sent than the client did
-            estimates.learn(self._dispatch.pool, step.target, size, usage)
-        self._dispatch.settle(used, self._services.clock.now())
+        seen = self._run.tokens_seen if self._run is not None else None
+        self._books.count(answer, seen, self._answering.relayed, refused=refused)
 
     def _settle(self) -> None:
-        if self._over:
-            return
-        self._over = True
-        if self._recovering is not None:
+        if self._recovering is not None and not self._books.over:
             self._account.recoveries = self._recovering.ended()
-        self._dispatch.abandon(self._services.clock.now())
-        if self._nothing_sent:
-            self._permit.refund(self._services.clock.now())
-        elif self._pool.counts_tokens:
-            self._permit.settle(self._dispatch.used, self._services.clock.now())
-        self._permit.release()
-        if isinstance(self._dispatch, Journey):
-            self._dispatch.leave(self._services.clock.now())
-        self._tell_of_places()
-        self._on_over(self)
-        try:
-            self._record()
-        except Exception as error:  # who listens to records must not undo the answer
-            faults.log(logger, "a request could not be recorded", error)
-
-    def _tell_of_places(self) -> None:
-        """Somebody may wait for a place in a pool that was left."""
-        for pool, since in self._dispatch.freed() if isinstance(self._dispatch, Journey) else ():
-            self._reach.freed(pool, since)
-
-    @property
-    def _nothing_sent(self) -> bool:
-        """Whether no provider has anything of the request, so that it used nothing (B10)."""
-        failures = self._dispatch.failures
-        return len(failures) == len(self._account.attempts) and all(failure.unsent for failure in failures)
-
-    def _record(self) -> None:
-        self._account.observed = (*self._permit.observed, *self._dispatch.observed)
-        record = self._account.record(self._services.clock.now(), self._trace.trace_id)
-        self._trace.end(record)
-        self._services.on_record(record)
+        if self._books.settle():
+            self._on_over(self)
+            self._books.record()

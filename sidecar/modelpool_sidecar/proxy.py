@@ -19,9 +19,10 @@ from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Snapshot, Target
 from modelpool_sidecar.dialects import openai
-from modelpool_sidecar.exchange import Exchange, Services
+from modelpool_sidecar.exchange import Exchange
 from modelpool_sidecar.ports import Downstream, Headers
 from modelpool_sidecar.queueing import Ends, Queued, Queueing, Way
+from modelpool_sidecar.services import Services
 
 _JSON: tuple[str, str] = ("content-type", "application/json")
 

@@ -12,9 +12,9 @@ from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.core.snapshot import Snapshot
 from modelpool_sidecar.core.state import State
-from modelpool_sidecar.exchange import Services
 from modelpool_sidecar.ports import ErrorKind, Headers, Sink, UpstreamRequest
 from modelpool_sidecar.proxy import Proxy
+from modelpool_sidecar.services import Services
 from modelpool_sidecar.telemetry.null import NullTelemetry
 
 SSE: Headers = (("content-type", "text/event-stream"),)
