@@ -67,7 +67,7 @@ def plays(bench: Bench, manner: Manner, text: str, *, last: bool) -> None:
         attempt.answer({"error": {"message": "no"}}, status=manner.status)
         return
     begun = orjson.loads(attempt.request.body)["messages"][1:]
-    rest = text[len(begun[0]["content"]) :] if begun else text
+    rest = text[len(begun[0]["content"].replace("!", "")) :] if begun else text
     whole = stream(attempt.provider, f"!{rest}" if manner.other and not last else rest, manner.piece)
     gives = whole if last else whole[: int(len(whole) * manner.share)]
     attempt.head(200, SSE)
