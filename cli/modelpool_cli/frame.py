@@ -19,7 +19,7 @@ _TARGET = frozenset(
 _POOL = frozenset(
     ("name", "models", "closed", "message", "digest", "inFlight", "concurrency", "retriesLeft", "limits", "targets")
 ) | {"unresolved", "servingPriority", "strategy", "queue", "callers", "stateful", "recovery"}
-_LIMIT = frozenset(("name", "level", "max", "per", "burst", "remaining", "reset"))
+_LIMIT = frozenset(("name", "level", "max", "per", "burst", "remaining", "reset", "inFlight"))
 
 
 def frame(state: Mapping[str, Any], lost: str | None = None) -> list[Line]:
@@ -181,7 +181,10 @@ def _limit(limit: Mapping[str, Any]) -> Line:
     part = limit["remaining"] / size if size else 0.0
     colour = BAD if limit["remaining"] <= 0 else WAIT if part < 0.2 else GOOD
     per = f" per {seconds(limit['per']).replace('.0', '')}" if limit.get("per") else ""
-    whole = f"whole in {seconds(limit['reset'])}" if limit["reset"] > 0 else "whole"
+    if "inFlight" in limit:
+        per, whole = " at once", f"{limit['inFlight']} in flight"
+    else:
+        whole = f"whole in {seconds(limit['reset'])}" if limit["reset"] > 0 else "whole"
     return [
         (f"    limit {limit['name']}  ", PLAIN),
         (f"{limit['remaining']} left", colour),

@@ -4,7 +4,17 @@ from typing import TypeVar
 
 from modelpool_config import models as contract
 from modelpool_operator import defaults, durations
-from modelpool_operator.api.limits import AttemptLimits, CallerLimits, CallerRequestLimit, Limits, Queue, RequestLimit
+from modelpool_operator.api.limits import (
+    AttemptConcurrency,
+    AttemptLimits,
+    CallerConcurrency,
+    CallerLimits,
+    CallerRequestLimit,
+    Concurrency,
+    Limits,
+    Queue,
+    RequestLimit,
+)
 from modelpool_operator.api.modelpool import Fallback, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
 from modelpool_operator.api.provider import (
     ActiveCheck,
@@ -68,7 +78,11 @@ def provider(resource: Provider) -> contract.Provider:
         ),
         operations=spec.operations,
         limits=_limits(spec.limits),
-        requires=("limits",) if _any_limit(spec.limits) else (),
+        requires=tuple(
+            name
+            for name, needed in {"concurrency": _at_once(spec.limits), "limits": _any_limit(spec.limits)}.items()
+            if needed
+        ),
     )
 
 
@@ -146,6 +160,8 @@ def _requires(
     needs = {
         "fallbackPools": bool(others),
         "callers": spec.callers,
+        "concurrency": any(_at_once(target.limits) for target in targets)
+        or any(_at_once(entry.limits) for entry in (spec.callers.entries if spec.callers else None) or ()),
         "limits": strategy == "LowestUsage" or _limits_need_a_newer_sidecar(spec, targets),
         "lowest-cost": strategy == "LowestCost",
         "match": any(target.match for target in targets),
@@ -269,7 +285,6 @@ def _same_target(spec: SameTarget) -> contract.SameTarget:
 
 
 def _limits(spec: Limits | AttemptLimits | CallerLimits | None) -> contract.Limits:
-    concurrency = spec.concurrency if isinstance(spec, Limits) else None
     tokens = (spec.tokens if spec else None) or ()
     return contract.Limits(
         requests=tuple(_request_limit(limit) for limit in (spec.requests if spec else None) or ()),
@@ -277,8 +292,12 @@ def _limits(spec: Limits | AttemptLimits | CallerLimits | None) -> contract.Limi
             contract.TokenLimit(**dict(_request_limit(limit)), count=limit.count or defaults.LIMIT_COUNT)
             for limit in tokens
         ),
-        concurrency=contract.Concurrency(max=concurrency.max, queue=_queue(concurrency.queue)) if concurrency else None,
+        concurrency=_concurrency(spec.concurrency) if spec and spec.concurrency else None,
     )
+
+
+def _concurrency(spec: Concurrency | AttemptConcurrency | CallerConcurrency) -> contract.Concurrency:
+    return contract.Concurrency(max=spec.max, queue=_queue(spec.queue) if isinstance(spec, Concurrency) else None)
 
 
 def _limits_need_a_newer_sidecar(spec: ModelPoolSpec, targets: tuple[Target, ...]) -> bool:
@@ -291,6 +310,11 @@ def _limits_need_a_newer_sidecar(spec: ModelPoolSpec, targets: tuple[Target, ...
 
 def _any_limit(spec: AttemptLimits | None) -> bool:
     return spec is not None and bool(spec.requests or spec.tokens)
+
+
+def _at_once(spec: AttemptLimits | CallerLimits | None) -> bool:
+    """Whether it limits what is in flight elsewhere than in a pool."""
+    return spec is not None and spec.concurrency is not None
 
 
 def _queue(spec: Queue | None) -> contract.Queue | None:

@@ -19,7 +19,7 @@ SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 # What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
 FEATURES: frozenset[str] = frozenset(
-    {"callers", "fallbackPools", "limits", "lowest-cost", "match", "parameters", "strategies"}
+    {"callers", "concurrency", "fallbackPools", "limits", "lowest-cost", "match", "parameters", "strategies"}
 )
 
 OutcomeName = Literal[
@@ -165,9 +165,11 @@ class Queue(Frozen):
 
 
 class Concurrency(Frozen):
-    """At most `max` requests at once in this pool, each held to the end of its answer (B11).
+    """At most `max` at once: requests of a pool or caller, held to the end of their answers, or attempts at a target or
+    provider, held to their end (B11). All but the pool's need the feature `concurrency`.
 
-    `queue` None: what comes when it is full is refused. A reader that does not know it refuses, too: nothing is lost.
+    `queue`: of a pool alone. None: what comes when it is full is refused. A reader that does not know it refuses, too:
+    nothing is lost.
     """
 
     max: Annotated[int, Field(ge=1)]
@@ -175,7 +177,8 @@ class Concurrency(Frozen):
 
 
 class Limits(Frozen):
-    """What a pool admits, or what may be sent to a target or provider (B8); the last two need the feature `limits`."""
+    """What a pool or caller may send, or what may be sent to a target or provider (B8); the last two need the feature
+    `limits` for requests and tokens."""
 
     requests: tuple[RequestLimit, ...] = ()
     tokens: tuple[TokenLimit, ...] = ()

@@ -169,7 +169,7 @@ class Proxy:
 
     def _freed(self, pool: Pool, since: float) -> None:
         """A request is over that held a place since then."""
-        if pool.concurrency is not None:
+        if pool.concurrency is not None or pool.caller_caps:
             self._services.state.places(pool).held(self._services.clock.now() - since)
         there = self.snapshot.pools.get(pool.name) if self.snapshot is not None else None
         if isinstance(there, Pool):
@@ -288,6 +288,9 @@ def _pin(pool: Pool, request: Request) -> Target | Refusal | None:
 def _limited(pool: Pool, limited: Limited, caller: str | None) -> Refusal:
     """429 in our own name: which limit, and the earliest moment at which it opens (B12)."""
     wait = f"try again in {limited.retry_after:.1f} s"
+    if limited.kind == "concurrency" and limited.own:
+        message = f"pool {pool.name}: caller {caller} has {limited.max} requests in flight, which is its limit; {wait}"
+        return Refusal("concurrency_exceeded", message, retry_after=limited.retry_after, headers=limited.headers)
     if limited.kind == "concurrency":
         queue = f", and {limited.waiting} wait" if limited.waiting else ""
         message = f"pool {pool.name}: {limited.max} requests are in flight, which is its limit{queue}; {wait}"

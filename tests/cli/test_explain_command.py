@@ -370,8 +370,11 @@ spec:
     keys: {secretRef: {name: team-keys}}
     entries:
     - name: search
-      limits: {requests: [{name: minute, max: 60, per: 1m}], tokens: [{name: minute, max: 9000, per: 1m}]}
-  targets: [{name: small, providerRef: {name: small}, model: tiny}]
+      limits:
+        requests: [{name: minute, max: 60, per: 1m}]
+        tokens: [{name: minute, max: 9000, per: 1m}]
+        concurrency: {max: 3}
+  targets: [{name: small, providerRef: {name: small}, model: tiny, limits: {concurrency: {max: 2}}}]
 """
 
 
@@ -390,7 +393,10 @@ def test_a_pool_with_callers_is_explained_to_one_of_them_without_their_key(
     code, seen = told("--model", "gold", "--header", "authorization=Bearer caller-canary-0123456789")
     assert (code, seen["request"]["caller"]) == (0, "search")
     assert run(folder, "--model", "gold", "--caller", "search") == 0
-    assert "model gold, whole answer, by search" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "model gold, whole answer, by search" in shown
+    assert "caller search, concurrency: at most 3 at once, 2 left after it" in shown
+    assert "target small, concurrency: at most 2 at once, 1 left after it" in shown
     assert run(folder, "--model", "gold", "--caller", "nobody") == 2
     assert "no caller 'nobody' has a key here; there is billing, search" in capsys.readouterr().err
 

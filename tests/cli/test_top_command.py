@@ -31,7 +31,7 @@ MINUTE = {"name": "minute", "max": 60, "per": 60_000, "burst": 60, "scope": "Sid
 
 def a_state(**changes: Any) -> dict[str, Any]:
     """What `/-/state` tells of one pool with two targets."""
-    few = {"requests": [{**MINUTE, "name": "few", "by": "Header", "header": "x-tenant"}]}
+    few = {"requests": [{**MINUTE, "name": "few", "by": "Header", "header": "x-tenant"}], "concurrency": {"max": 4}}
     targets = [a_target("one", weight=9, limits=few), a_target("two"), a_target("later", priority=1)]
     limits = {
         "requests": [MINUTE],
@@ -70,6 +70,7 @@ def test_a_frame_tells_pool_targets_and_limits() -> None:
     assert re.search(r"^     1  later  serving  ##########    1 of 1 ", shown, re.MULTILINE)
     assert "    limit minute  60 left of 60 per 1 min, whole" in shown
     assert "    limit few of target one  60 left of 60 per 1 min, whole  by x-tenant  values 0" in shown
+    assert "    limit concurrency of target one  4 left of 4 at once, 0 in flight" in shown
     assert "    limit account of provider one  60 left of 60 per 1 min, whole  mode Observe  observed 0" in shown
 
 

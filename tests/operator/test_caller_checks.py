@@ -166,7 +166,7 @@ def test_a_caller_with_limits_and_without_a_key_is_named() -> None:
 
 
 def test_limits_of_a_caller_stand_in_the_config_with_every_default() -> None:
-    own = {"requests": [{"name": "minute", "max": 60, "per": "1m"}]}
+    own = {"requests": [{"name": "minute", "max": 60, "per": "1m"}], "concurrency": {"max": 4}}
     spec = {**NAMES, "entries": [{"name": "alice", "limits": own}, {"name": "bob"}]}
     made = desired(observe([provider(), pool(callers=spec), secret("team-keys", alice=ALICE, bob=BOB)]))
     found = made.namespaces["default"].config.pools[0].callers
@@ -185,3 +185,5 @@ def test_limits_of_a_caller_stand_in_the_config_with_every_default() -> None:
         "header": None,
         "mode": "Enforce",
     }
+    assert found.entries[0].limits.concurrency == contract.Concurrency(max=4, queue=None)
+    assert made.namespaces["default"].config.pools[0].requires == ("callers", "concurrency")

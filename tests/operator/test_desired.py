@@ -315,17 +315,31 @@ def test_limits_that_an_older_sidecar_does_not_know_are_required_where_they_stan
         pool("targets", targets=targets),
         pool("tokens", limits={"tokens": [minute]}),
         pool("used", targets=[_target("a", "limited")]),
+        pool("at-once", limits={"concurrency": {"max": 9}}),
+        pool("targets-at-once", targets=[_target("a", "openai", limits={"concurrency": {"max": 9}})]),
+        pool("at-busy", targets=[_target("a", "busy")]),
+        provider("busy", limits={"concurrency": {"max": 9}}),
     )
     config = _config(result)
     assert {pool.name: pool.requires for pool in config.pools} == {
+        "at-busy": (),
+        "at-once": (),
         "by-header": ("limits",),
         "observing": ("limits",),
         "plain": (),
         "targets": ("limits",),
+        "targets-at-once": ("concurrency",),
         "tokens": ("limits",),
         "used": (),
     }
-    assert {provider.name: provider.requires for provider in config.providers} == {"limited": ("limits",), "openai": ()}
+    assert {provider.name: provider.requires for provider in config.providers} == {
+        "busy": ("concurrency",),
+        "limited": ("limits",),
+        "openai": (),
+    }
+    assert {"concurrency", "limits"} <= contract.FEATURES
+    [held] = [pool.targets[0].limits.concurrency for pool in config.pools if pool.name == "targets-at-once"]
+    assert held == contract.Concurrency(max=9, queue=None)
 
 
 def test_a_fake_has_its_script_and_no_address() -> None:

@@ -131,7 +131,8 @@ _token_limits = st.lists(
     max_size=2,
     unique_by=lambda limit: limit["name"],
 )
-_attempt_limits = _part(requests=_request_limits, tokens=_token_limits)
+_at_once = st.fixed_dictionaries({"max": st.integers(1, 100)})
+_attempt_limits = _part(requests=_request_limits, tokens=_token_limits, concurrency=_at_once)
 providers = st.builds(
     lambda name, spec: resource("Provider", name, spec),
     st.sampled_from(PROVIDERS),
@@ -194,7 +195,9 @@ _callers = st.fixed_dictionaries(
         "entries": st.lists(
             st.fixed_dictionaries(
                 {"name": st.sampled_from(["alice", "bob"])},
-                optional={"limits": st.just({"requests": [{"name": "m", "max": 3, "per": "1m"}]})},
+                optional={
+                    "limits": _part(requests=st.just([{"name": "m", "max": 3, "per": "1m"}]), concurrency=_at_once)
+                },
             ),
             max_size=2,
             unique_by=lambda entry: entry["name"],

@@ -90,6 +90,29 @@ class Concurrency(Spec):
     )
 
 
+class AttemptConcurrency(Spec):
+    """So many attempts at once."""
+
+    example: ClassVar[str] = "{max: 20}"
+
+    max: Annotated[int, Between(1, 1_000_000)] = Field(
+        description="Attempts at once, each counted to its end. Each sidecar takes max / number of sidecars in the "
+        "namespace, at least 1. Nobody waits for a place here; a pool's own limit may have a queue."
+    )
+
+
+class CallerConcurrency(Spec):
+    """So many requests of one caller at once."""
+
+    example: ClassVar[str] = "{max: 5}"
+
+    max: Annotated[int, Between(1, 1_000_000)] = Field(
+        description="Requests of the caller at once, each counted from its admission, a wait in the pool's queue "
+        "included, to the end of its answer. Each sidecar takes max / number of sidecars in the namespace, at least 1. "
+        "Above it: 429."
+    )
+
+
 RequestLimits = Annotated[tuple[RequestLimit, ...], AnyList(), AtMost(16)]
 TokenLimits = Annotated[tuple[TokenLimit, ...], AnyList(), AtMost(16)]
 
@@ -117,6 +140,7 @@ class AttemptLimits(Spec):
     tokens: TokenLimits | None = Field(
         default=None, description="Limits on tokens of all attempts; all of them hold. Default: none."
     )
+    concurrency: AttemptConcurrency | None = Field(default=None, description="Attempts at once. Default: no limit.")
 
 
 class CallerRequestLimit(Spec):
@@ -168,4 +192,7 @@ class CallerLimits(Spec):
     )
     tokens: Annotated[tuple[CallerTokenLimit, ...], AnyList(), AtMost(16)] | None = Field(
         default=None, description="Limits on the tokens of these; all of them hold. Default: none."
+    )
+    concurrency: CallerConcurrency | None = Field(
+        default=None, description="Requests of the caller to this pool at once. Default: no limit."
     )

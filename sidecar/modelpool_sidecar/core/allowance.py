@@ -144,6 +144,34 @@ class TokenLimit(RequestLimit):
         return {"Total": tokens.total, "Input": tokens.input, "Output": tokens.output}[self.count]
 
 
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """At most `max` at once, requests of a caller or attempts at a target or Provider; each sidecar takes its part."""
+
+    key: LimitKey
+    max: int
+
+    @property
+    def level(self) -> str:
+        """Where it stands: `caller`, `target` or `provider`."""
+        return self.key[0]
+
+    @property
+    def name(self) -> str:
+        """What it is called where limits are listed."""
+        return self.key[2]
+
+
+def place(level: str, owner: str) -> LimitKey:
+    """What is in flight at one object, with or without a cap."""
+    return level, owner, "concurrency"
+
+
+def caps(level: str, owner: str, raw: contract.Limits) -> tuple[Cap, ...]:
+    """The cap of one object, if it has one."""
+    return () if raw.concurrency is None else (Cap(place(level, owner), raw.concurrency.max),)
+
+
 def compiled(level: str, owner: str, raw: contract.Limits) -> tuple[RequestLimit, ...]:
     """The limits of one object, as its requests meet them. A token limit may have the name of one on requests."""
     requests = tuple(RequestLimit(**_fields(level, owner, limit, limit.name)) for limit in raw.requests)

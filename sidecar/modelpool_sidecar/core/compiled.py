@@ -149,6 +149,7 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
         check=None if health.active is None else checking.compiled(health.active, f"{parts.scheme}://{parts.netloc}"),
         prices=MappingProxyType({model.name: _prices(model.prices) for model in raw.models if model.prices}),
         limits=allowance.compiled("provider", raw.name, raw.limits),
+        caps=allowance.caps("provider", raw.name, raw.limits),
     )
 
 
@@ -226,6 +227,13 @@ def _pool(
         digest=digest,
         callers=raw.callers,
         caller_limits=callers,
+        caller_caps=MappingProxyType(
+            {
+                entry.name: cap
+                for entry in (raw.callers.entries if raw.callers else ())
+                for cap in allowance.caps("caller", f"{raw.name}/{entry.name}", entry.limits)
+            }
+        ),
         stateful=raw.stateful.target if raw.stateful else None,
         recovery=raw.recovery,
         selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),
@@ -271,4 +279,6 @@ def _target(
         match=tuple((header.name.lower(), header.value) for header in raw.match_headers),
         seed=hashing.number(raw.name),
         limits=(*allowance.compiled("target", f"{pool}/{raw.name}", raw.limits), *provider.limits),
+        caps=(*allowance.caps("target", f"{pool}/{raw.name}", raw.limits), *provider.caps),
+        places=(allowance.place("target", f"{pool}/{raw.name}"), allowance.place("provider", provider.name)),
     )

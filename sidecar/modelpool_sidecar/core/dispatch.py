@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from modelpool_sidecar.core import repeating, verdict
 from modelpool_sidecar.core.allowance import NOBODY, NONE, Asker, Tokens
+from modelpool_sidecar.core.caps import Place
 from modelpool_sidecar.core.catalogue import EMBEDDINGS
 from modelpool_sidecar.core.health import Ticket
 from modelpool_sidecar.core.latency import Wait
@@ -68,6 +69,7 @@ class _Held:
     target: Target
     ticket: Ticket
     since: float
+    place: Place
     grip: Grip = NOTHING
     committed: bool = False
 
@@ -302,7 +304,7 @@ class Dispatch:
             return Block("pending", detail=" and ".join(secret.source for secret in missing))
         if self.state.unsupported(target.key, self.operation):
             return Block("unsupported")
-        limited = self._limited(target, now) if target.limits and self._spills else None
+        limited = self._limited(target, now) if self._spills and (target.limits or target.caps) else None
         if limited is not None:
             return limited
         if not health.available(now):
@@ -315,8 +317,10 @@ class Dispatch:
 
     def _limited(self, target: Target, now: float) -> Block | None:
         """Whether a limit of the target or of its provider is reached; looking takes nothing (B3)."""
-        refused = self.state.levels.find(target.limits, self._asker(target), now).refusal()
-        return None if refused is None else _at_its_limit(refused)
+        refused = self.state.levels.find(target.limits, self._asker(target), now).refusal() if target.limits else None
+        full = self.state.caps.refusal(target) if target.caps else None
+        longest = max((each for each in (refused, full) if each is not None), key=_wait, default=None)
+        return None if longest is None else _at_its_limit(longest)
 
     def _asker(self, target: Target) -> Asker:
         """With what the request is estimated to take there."""
@@ -381,6 +385,9 @@ class Dispatch:
     def _begin(self, target: Target, now: float) -> Step:
         block = Block("full", 1.0) if self._is_full(target) else None
         grip = NOTHING
+        full = self.state.caps.refusal(target) if target.caps else None
+        if full is not None:
+            block = block or _at_its_limit(full)
         if target.limits and block is None:
             found = self.state.levels.find(target.limits, self._asker(target), now)
             refused = found.refusal()
@@ -401,14 +408,13 @@ class Dispatch:
         self.attempts += 1
         self._last = target
         ticket = self.state.health(target).begin(now)
-        self.state.opened(target.provider.name)
-        self._held = _Held(target, ticket, now, grip)
+        self._held = _Held(target, ticket, now, self.state.caps.begin(target, now), grip)
         return Try(target, self.earlier + self.attempts, visit.attempts > 1, ticket.probe, self.prefix + target.name)
 
     def _release(self, outcome: Outcome, now: float, failure: Failure | None = None) -> Target:
         held, self._held = self._held, None
         assert held is not None, "no attempt is running"
-        self.state.closed(held.target.provider.name)
+        held.place.release(now)
         if failure is not None and failure.unsent:
             held.grip.give_back(now)
         if self._measures and failure is not None and outcome is not Outcome.CANCELLED:
@@ -439,13 +445,19 @@ class Dispatch:
         return self._visits.get(target.name) or Visit()
 
     def _spent(self, now: float) -> Stop:
-        limited = (self._limited(target, now) for target in self._targets() if target.limits)
+        limited = (self._limited(target, now) for target in self._targets() if target.limits or target.caps)
         waits = [block.wait for block in limited if block is not None and block.wait < math.inf]
         return Stop(verdict.spent(self.pool, self.failures, waits))
 
 
+def _wait(refused: Limited) -> float:
+    return refused.retry_after
+
+
 def _at_its_limit(refused: Limited) -> Block:
     whose = "its provider's" if refused.level == "provider" else "its"
+    if refused.kind == "concurrency":
+        return Block("limited", refused.retry_after, detail=f"{whose} limit of {refused.max} at once")
     unit = "" if refused.kind == "requests" else f" {refused.kind}"
     values = f" for this value of {refused.header}" if refused.header else ""
     asked = f", for about {refused.asked}" if unit else ""

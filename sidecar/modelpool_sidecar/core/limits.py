@@ -97,16 +97,29 @@ class Gcra:
         return 0 if self._drained is None else max(0, self._drained - self._scaled(now))
 
 
-class InFlight:
-    """How many requests of one pool run at the moment. Counted with and without a limit: one may be set on reload."""
+_WEIGHT = 0.2
+"""Of the newest one in the average of how long places are held."""
 
-    __slots__ = ("count",)
+
+class InFlight:
+    """How many run at the moment, and how long they do. Counted with and without a limit: one may be set on reload."""
+
+    __slots__ = ("_held", "count")
 
     def __init__(self) -> None:
         self.count = 0
+        self._held: float | None = None
 
     def __repr__(self) -> str:
         return f"<InFlight {self.count}>"
+
+    def held(self, seconds: float) -> None:
+        """One is over that held its place so long."""
+        self._held = seconds if self._held is None else self._held + _WEIGHT * (seconds - self._held)
+
+    def retry_after(self, places: int) -> float:
+        """Seconds until one of those who are in is expected to go; at least FULL_RETRY_AFTER."""
+        return max(FULL_RETRY_AFTER, (self._held or 0.0) / places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +180,24 @@ class Returnable(Protocol):
     def give_back(self, now: float) -> None: ...
 
 
+class Held(Protocol):
+    """A place that was taken earlier. Letting go twice is fine."""
+
+    def release(self) -> None: ...
+
+
 class Permit:
     """One admitted request's share of the limits, held to the end of its answer. Letting go twice is fine (B11)."""
 
-    __slots__ = ("_grip", "_held", "_in_flight", "observed", "told")
+    __slots__ = ("_grip", "_held", "_in_flight", "_own", "observed", "told")
 
-    def __init__(self, in_flight: InFlight, grip: Returnable) -> None:
+    def __init__(self, in_flight: InFlight, grip: Returnable, own: Held | None = None) -> None:
         """`grip`: what was taken from the buckets; the place in flight is taken here and freed by `release`.
 
-        `told`: its tightest limits, as they were right after this request.
+        `own`: the place of a caller that has a cap. `told`: its tightest limits, as they were right after this request.
         """
         in_flight.count += 1
-        self._in_flight = in_flight
+        self._in_flight, self._own = in_flight, own
         self._grip: Returnable | None = grip
         self.told, self.observed = grip.told, grip.observed
         self._held = True
@@ -201,6 +220,8 @@ class Permit:
         if self._held:
             self._held = False
             self._in_flight.count -= 1
+            if self._own is not None:
+                self._own.release()
 
     def refund(self, now: float) -> None:
         """The request is over and nothing reached a provider: it is as if it had not been (B10)."""

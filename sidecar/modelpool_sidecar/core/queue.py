@@ -9,10 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from modelpool_sidecar.core.allowance import Asker, RequestLimit, who
-from modelpool_sidecar.core.limits import FULL_RETRY_AFTER, InFlight, Returnable
-
-_WEIGHT = 0.2
-"""Of the newest request in the average of how long places are held."""
+from modelpool_sidecar.core.limits import Held, InFlight, Returnable
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +21,13 @@ class Queue:
 
 
 class Waiting:
-    """One request in the line. `grip`: what it took from limits, to be given back where it gets no place."""
+    """One request in the line. `grip`, `own`: what it took from limits and of its caller's cap, to be given back where
+    it gets no place."""
 
-    __slots__ = ("grip", "key", "since")
+    __slots__ = ("grip", "key", "own", "since")
 
-    def __init__(self, key: str, since: float, grip: Returnable) -> None:
-        self.key, self.since, self.grip = key, since, grip
+    def __init__(self, key: str, since: float, grip: Returnable, own: Held | None = None) -> None:
+        self.key, self.since, self.grip, self.own = key, since, grip, own
 
     def __repr__(self) -> str:
         return f"<Waiting since {self.since:g}>"
@@ -81,24 +79,15 @@ class Line:
 class Places(InFlight):
     """The places of one pool: how many are taken, who waits for one, how long one is held."""
 
-    __slots__ = ("_held", "line")
+    __slots__ = ("line",)
 
     def __init__(self) -> None:
         super().__init__()
         self.line = Line()
-        self._held: float | None = None
 
     def free(self, places: int | None) -> bool:
         """Whether there is one for who comes now: who waits has come before."""
         return places is None or (self.count < places and not self.line)
-
-    def held(self, seconds: float) -> None:
-        """A request is over that held its place so long."""
-        self._held = seconds if self._held is None else self._held + _WEIGHT * (seconds - self._held)
-
-    def retry_after(self, places: int) -> float:
-        """Seconds until one of those who are in is expected to go; at least FULL_RETRY_AFTER."""
-        return max(FULL_RETRY_AFTER, (self._held or 0.0) / places)
 
 
 def row(limits: tuple[RequestLimit, ...], asker: Asker) -> str:

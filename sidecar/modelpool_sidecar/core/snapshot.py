@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from modelpool_config import models as contract
-from modelpool_sidecar.core.allowance import RequestLimit
+from modelpool_sidecar.core.allowance import Cap, LimitKey, RequestLimit
 from modelpool_sidecar.core.checking import Check
 from modelpool_sidecar.core.cost import Prices
 from modelpool_sidecar.core.outcome import Outcome
@@ -92,6 +92,8 @@ class Provider:
     check: Check | None = None
     limits: tuple[RequestLimit, ...] = ()
     """What the account allows: of all attempts here, whichever pool they come from (B8)."""
+    caps: tuple[Cap, ...] = ()
+    """How many of them at once; at most one."""
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -121,6 +123,10 @@ class Target:
     changes_choices: bool = False
     limits: tuple[RequestLimit, ...] = ()
     """What each attempt takes from: its own and then its provider's (B8)."""
+    caps: tuple[Cap, ...] = ()
+    """How many attempts at once: its own cap and its provider's, where there are any."""
+    places: tuple[LimitKey, ...] = ()
+    """Where an attempt is counted: here and at its provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +195,17 @@ class Pool:
     """By caller, of those that have some."""
     recovery: tuple[contract.RecoveryMode, ...] = ()
     """How a stream that breaks after its commit is gone on with (B26)."""
+    caller_caps: Mapping[str, Cap] = field(default_factory=dict)
+    """By caller, of those that have one: how many of its requests at once."""
 
     def admission_limits(self, caller: str | None) -> tuple[RequestLimit, ...]:
         """What stands in the way of a request before any target: the caller's own limits, then the pool's (B8)."""
         own = self.caller_limits.get(caller, ()) if caller is not None and self.caller_limits else ()
         return (*own, *self.request_limits) if own else self.request_limits
+
+    def caller_cap(self, caller: str | None) -> Cap | None:
+        """How many requests the caller may have at once; None = any number."""
+        return self.caller_caps.get(caller) if caller is not None and self.caller_caps else None
 
     @property
     def short_digest(self) -> str:

@@ -5,11 +5,13 @@ budget and the requests in flight by the pool. A reload changes shapes and thres
 mentions any more is forgotten. A permit or ticket that outlives what it came from speaks to nobody, which is harmless.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from modelpool_sidecar.core import queue
-from modelpool_sidecar.core.allowance import NOBODY, Asker
+from modelpool_sidecar.core.allowance import NOBODY, Asker, Cap, place
 from modelpool_sidecar.core.budget import RetryBudget
+from modelpool_sidecar.core.caps import Caps
 from modelpool_sidecar.core.estimate import Estimates
 from modelpool_sidecar.core.health import Health
 from modelpool_sidecar.core.learned import Learned
@@ -26,10 +28,10 @@ class State:
 
     def __init__(self, sidecars: int = 1) -> None:
         self.levels = Levels(sidecars)
+        self.caps = Caps(self.levels)
         self._places: dict[str, Places] = {}
         self._health: dict[TargetKey, Health] = {}
         self._budgets: dict[str, RetryBudget] = {}
-        self._open: dict[str, int] = {}
         self._unsupported: set[tuple[TargetKey, str]] = set()
         self.learned = Learned()
         self.estimates = Estimates()
@@ -56,22 +58,25 @@ class State:
         Who waits has taken its share of the limits on requests; `take_turn` gives it a place, `give_up` ends its wait.
         """
         found, places = self.levels.find(pool.admission_limits(asker.caller), asker, now), self.places(pool)
-        refused = self._refusal(pool, places, found)
+        cap = pool.caller_cap(asker.caller)
+        refused = self._refusal(pool, places, found, cap)
         if refused is None:
-            return Permit(places, found.take())
+            return Permit(places, found.take(), self.caps.admit(cap, now))
         if refused.kind != "concurrency" or pool.queue is None or len(places.line) >= pool.queue.max:
             return refused
-        if found.refusal() is not None:
+        if found.refusal() is not None or self.caps.caller_refusal(cap, places) is not None:
             return refused
-        waiting = Waiting(queue.row(pool.request_limits, asker), now, found.take())
+        own = self.caps.admit(cap, now)
+        waiting = Waiting(queue.row(pool.request_limits, asker), now, found.take(), own)
         places.line.join(waiting)
         return waiting
 
     def admit_now(self, pool: Pool, now: float, asker: Asker = NOBODY) -> Permit | Limited:
         """As `admit`, for one who has another way and does not wait for a place (B20); it overtakes nobody who does."""
         found, places = self.levels.find(pool.admission_limits(asker.caller), asker, now), self.places(pool)
-        refused = self._refusal(pool, places, found)
-        return Permit(places, found.take()) if refused is None else refused
+        cap = pool.caller_cap(asker.caller)
+        refused = self._refusal(pool, places, found, cap)
+        return Permit(places, found.take(), self.caps.admit(cap, now)) if refused is None else refused
 
     def take_turn(self, pool: Pool) -> tuple[Waiting, Permit] | None:
         """Who is next, with its place, where one is free."""
@@ -79,7 +84,7 @@ class State:
         if most is not None and places.count >= most:
             return None
         waiting = places.line.next()
-        return None if waiting is None else (waiting, Permit(places, waiting.grip))
+        return None if waiting is None else (waiting, Permit(places, waiting.grip, waiting.own))
 
     def give_up(self, pool: str, waiting: Waiting, now: float) -> None:
         """Its wait ends without a place, and it is as if it had not come (B9)."""
@@ -87,13 +92,13 @@ class State:
         if places is not None:
             places.line.leave(waiting)
         waiting.grip.give_back(now)
+        if waiting.own is not None:
+            waiting.own.release()
 
     def would_allow(self, pool: Pool, now: float, asker: Asker = NOBODY) -> bool:
         """Whether `admit` would; looking never consumes (B3)."""
-        return (
-            self._refusal(pool, self.places(pool), self.levels.find(pool.admission_limits(asker.caller), asker, now))
-            is None
-        )
+        found = self.levels.find(pool.admission_limits(asker.caller), asker, now)
+        return self._refusal(pool, self.places(pool), found, pool.caller_cap(asker.caller)) is None
 
     def retry_after(self, pool: Pool) -> float:
         """Seconds until a place of the pool is expected to be free."""
@@ -131,17 +136,7 @@ class State:
 
     def open_count(self, provider: str) -> int:
         """Attempts in flight at a provider; `connections.maxOpen` is compared with it."""
-        return self._open.get(provider, 0)
-
-    def opened(self, provider: str) -> None:
-        """An attempt begins."""
-        self._open[provider] = self._open.get(provider, 0) + 1
-
-    def closed(self, provider: str) -> None:
-        """An attempt is over."""
-        left = self._open.pop(provider, 0) - 1
-        if left > 0:
-            self._open[provider] = left
+        return self.caps.in_flight(place("provider", provider))
 
     def unsupported(self, key: TargetKey, operation: str) -> bool:
         """Whether the target has said that it does not know this operation."""
@@ -162,16 +157,21 @@ class State:
         self.quotas.retain(snapshot)
         self.shaping.retain(snapshot)
         pools = [pool for pool in snapshot.pools.values() if isinstance(pool, Pool)]
-        targets = {target.key: target for pool in pools for target in pool.targets.values()}
+        every = [target for pool in pools for target in pool.targets.values()]
+        targets = {target.key: target for target in every}
         limits = {limit.key for pool in pools for limit in pool.request_limits}
         limits |= {limit.key for pool in pools for own in pool.caller_limits.values() for limit in own}
-        limits |= {limit.key for target in targets.values() for limit in target.limits}
+        limits |= {limit.key for target in every for limit in target.limits}
         shut = {pool.name for pool in snapshot.pools.values() if isinstance(pool, ClosedPool)}
         forgotten: list[tuple[str, ...]] = []
         for key in [key for key in self._health if key not in targets]:
             del self._health[key]
             forgotten.append(key)
         forgotten += self.levels.retain(limits, shut)
+        self.caps.retain(
+            {key for target in every for key in target.places}
+            | {cap.key for pool in pools for cap in pool.caller_caps.values()}
+        )
         for name in [name for name in {**self._places, **self._budgets} if name not in snapshot.pools]:
             self._places.pop(name, None)
             self._budgets.pop(name, None)
@@ -193,7 +193,10 @@ class State:
                     "open": self.open_count(name),
                     "maxOpen": provider.max_open,
                     "drained": provider.drained,
-                    "limits": [self.levels.describe(limit, now) for limit in provider.limits],
+                    "limits": [
+                        *(self.levels.describe(limit, now) for limit in provider.limits),
+                        *(self.caps.describe(cap) for cap in provider.caps),
+                    ],
                 }
                 for name, provider in snapshot.providers.items()
             ],
@@ -220,9 +223,12 @@ class State:
             "fallbackPools": {when: list(names) for when, names in pool.fallback.pools.items()},
             "limits": [self.levels.describe(limit, now) for limit in pool.request_limits],
             "callerLimits": [
-                {"caller": name, **self.levels.describe(limit, now)}
-                for name, own in pool.caller_limits.items()
-                for limit in own
+                *(
+                    {"caller": name, **self.levels.describe(limit, now)}
+                    for name, own in pool.caller_limits.items()
+                    for limit in own
+                ),
+                *({"caller": name, **self.caps.describe(cap)} for name, cap in pool.caller_caps.items()),
             ],
             "targets": [
                 {**self._describe_target(target, now), **self.learned.describe(pool, target)}
@@ -245,15 +251,21 @@ class State:
             "drained": target.provider.drained,
             "quotaDomain": target.provider.quota_domain,
             **health.describe(now),
-            "limits": [self.levels.describe(limit, now) for limit in target.limits],
+            "limits": [
+                *(self.levels.describe(limit, now) for limit in target.limits),
+                *(self.caps.describe(cap) for cap in target.caps),
+            ],
             "share": round(health.share(now) * self.shaping.share(target, now), 3),
             "shaped": self.shaping.describe(target, now),
             "unsupported": sorted(operation for key, operation in self._unsupported if key == target.key),
         }
 
-    def _refusal(self, pool: Pool, places: Places, found: Found) -> Limited | None:
+    def _refusal(self, pool: Pool, places: Places, found: Found, cap: Cap | None) -> Limited | None:
         """The one that lasts longest."""
         worst, most = found.refusal(), self._concurrency(pool)
+        full = self.caps.caller_refusal(cap, places)
+        if full is not None and (worst is None or worst.retry_after < full.retry_after):
+            worst = replace(full, told=found.told())
         if most is None or places.free(most):
             return worst
         wait = places.retry_after(most)

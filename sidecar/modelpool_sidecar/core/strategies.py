@@ -70,7 +70,7 @@ class Asking:
                 return lowest_cost(self._standing(targets, share), self._price, self.rng), None
             case "LowestUsage":
                 standing = self._standing(targets, share)
-                used = [self.state.levels.used(target.limits, self.asker, now) for target, _ in standing]
+                used = [self._used(target, now) for target, _ in standing]
                 return lowest_usage(standing, used, self.rng), None
             case "ConsistentHash" if (key := self.key) is not None:
                 standing = present(targets, share, lambda target: affinity.lot(key, target))
@@ -89,6 +89,9 @@ class Asking:
 
     def _in_flight(self, target: Target) -> int:
         return self.state.health(target).in_flight
+
+    def _used(self, target: Target, now: float) -> float:
+        return max(self.state.levels.used(target.limits, self.asker, now), self.state.caps.used(target))
 
     def _price(self, target: Target) -> Decimal | None:
         return cost.expected(target.provider.prices.get(target.model or self.model), answers=self.answers)

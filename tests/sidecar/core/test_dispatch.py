@@ -377,7 +377,7 @@ def test_a_fallback_that_is_full_and_may_not_be_passed_over_ends_with_what_is_kn
     outcomes = tuple(outcome for outcome in BY_DEFAULT if outcome is not Outcome.LOCAL_LIMIT)
     pool = a_pool(targets=[a_target(), a_target("backup", priority=1)], fallback={"outcomes": outcomes})
     walk = Walk(a_snapshot([pool], providers))
-    walk.state.opened("backup")
+    walk.state.caps.begin(the_pool(walk.snapshot).targets["backup"], walk.now)
     assert walk.run(Outcome.FAILED, 500, body=b"{}") == ["primary"]
     assert isinstance(walk.end.answer, Failure)
 
@@ -445,10 +445,10 @@ def test_a_refused_credential_is_answered_at_once_and_names_where_it_is_kept() -
 def test_a_last_resort_at_a_full_provider_gives_its_place_back() -> None:
     snapshot = a_snapshot(None, [a_provider(connections={"max_open": 1, "idle_timeout": 0})])
     walk = Walk(snapshot)
-    walk.state.opened("primary")
+    held = walk.state.caps.begin(the_pool(snapshot).targets["primary"], walk.now)
     cool(walk, "primary", Outcome.UNREACHABLE, times=3)
     assert walk.refusal().code == "all_limited"
-    walk.state.closed("primary")
+    held.release(walk.now)
     assert isinstance(Walk(snapshot, walk.state, now=walk.now).next(), Try)
 
 

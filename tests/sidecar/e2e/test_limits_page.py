@@ -20,7 +20,10 @@ from running import Running, running
 
 PAGE = Path(__file__).parents[3] / "docs" / "limits.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-PLACES = ("east", "west", "cloud")
+PLACES = ("east", "west", "cloud", "self-hosted")
+
+
+SLOW = RawAnswer(headers=(("content-type", "application/json"),), body=(b'{"choices":[{}]}',), before=0.3)
 
 
 def examples() -> contract.Config:
@@ -55,7 +58,15 @@ def names(seen: list[tuple[str, dict[str, str]]]) -> list[str]:
 
 async def test_every_example_of_the_page_does_what_the_page_says() -> None:
     config = examples()
-    assert [pool.name for pool in config.pools] == ["minute", "patient", "spill", "tenants", "tokens", "watched"]
+    assert [pool.name for pool in config.pools] == [
+        "busy",
+        "minute",
+        "patient",
+        "spill",
+        "tenants",
+        "tokens",
+        "watched",
+    ]
     limits = {provider.name: {"limits": provider.limits.model_dump()} for provider in config.providers}
     async with running(*PLACES, pools=list(config.pools), changes=limits) as held:
         quick = await asked(held, "minute", 4)
@@ -73,9 +84,11 @@ async def test_every_example_of_the_page_does_what_the_page_says() -> None:
         assert spilled[0][1]["x-ratelimit-remaining-requests"] == "1"
         assert spilled[3][1]["retry-after"] == "60", "the real time stands in the message"
         for fake in held.fakes.values():
-            fake.answer_with(RawAnswer(headers=(("content-type", "application/json"),), body=(b"{}",), before=0.3))
+            fake.answer_with(SLOW)
         together = await asyncio.gather(*(asked(held, "patient", 1) for _ in range(10)))
         assert sorted(where for [(where, _)] in together) == ["concurrency_exceeded"] * 5 + ["east"] * 5
+        together = await asyncio.gather(*(asked(held, "busy", 1) for _ in range(4)))
+        assert sorted(where for [(where, _)] in together) == ["all_limited", "cloud", "self-hosted", "self-hosted"]
         watched = await asked(held, "watched", 3)
         assert names(watched) == ["east"] * 3
         assert not any("x-ratelimit-limit-requests" in headers for _, headers in watched)

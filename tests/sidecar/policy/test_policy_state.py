@@ -202,14 +202,13 @@ def test_an_unsupported_operation_is_remembered_until_the_reload() -> None:
 
 
 def test_attempts_at_a_provider_are_counted_and_never_negative() -> None:
-    state = State()
-    state.opened("a")
-    state.opened("a")
-    state.closed("a")
-    assert state.open_count("a") == 1
-    state.closed("a")
-    state.closed("a")
-    assert state.open_count("a") == 0
+    state, target = State(), the_pool(a_snapshot()).targets["primary"]
+    first, second = state.caps.begin(target, NOW), state.caps.begin(target, NOW)
+    first.release(NOW)
+    assert state.open_count("primary") == 1
+    first.release(NOW)
+    second.release(NOW)
+    assert state.open_count("primary") == 0
 
 
 def test_the_description_is_json_and_makes_nothing() -> None:

@@ -119,7 +119,7 @@ def test_a_turn_that_was_looked_at_and_not_taken_shifts_nobody() -> None:
     )
     shut = the_pool(full)
     for name in ("t0", "t1"):
-        state.opened(name)
+        state.caps.begin(shut.targets[name], NOW)
     walk = Dispatch(
         pool=shut, state=state, operation="chat", deadline=NOW + 9, rng=lambda: 0.0, missing=lambda _target: ()
     )

@@ -6,16 +6,21 @@ from builders import a_config, a_pool, a_provider, a_target, an_api_key
 from modelpool_config import callerkeys
 from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.compiled import compile_config
-from virtual import Bench, HeldDownstream, MemoryCredentials
+from virtual import ROLE, SSE, Bench, HeldDownstream, MemoryCredentials, a_chunk
 
 KEY, OTHER, OWN = "caller-canary-0123456789", "caller-canary-9876543210", "provider-key"
+
+
+def register() -> Register:
+    held = Register()
+    held.replace({"team": callerkeys.encode({"alice": callerkeys.digest(KEY), "bob": callerkeys.digest(OTHER)})}, 0.0)
+    return held
 
 
 def bench(entries: tuple[object, ...] = (), **changes: object) -> Bench:
     pool = a_pool(callers={"keys": "team", "source": "Secret team-keys", "entries": entries}, **changes)
     provider = a_provider("primary", auth=an_api_key())
-    held = Register()
-    held.replace({"team": callerkeys.encode({"alice": callerkeys.digest(KEY), "bob": callerkeys.digest(OTHER)})}, 0.0)
+    held = register()
     snapshot = compile_config(a_config([pool, a_pool("open", [a_target("backup")])], [a_provider("backup"), provider]))
     return Bench(snapshot, MemoryCredentials(**{"openai.api-key": OWN}), callers=held)
 
@@ -160,3 +165,48 @@ def test_tokens_of_a_caller_are_counted_in_the_end() -> None:
     assert refused.status == 429
     assert "the limit 'tokens' of 8 tokens is reached for caller alice" in refused.json["error"]["message"]
     assert asks(held, OTHER).status is None
+
+
+def test_a_callers_place_is_held_to_the_end_of_the_answer() -> None:
+    """B11: also where the answer is a stream whose client leaves."""
+    held = bench(entries=({"name": "alice", "limits": {"concurrency": {"max": 1}}},))
+    streaming = asks(held, stream=True)
+    held.upstream.last.head(headers=SSE)
+    held.upstream.last.data(ROLE + a_chunk("hello"))
+    refused = asks(held)
+    assert (refused.status, refused.error_code) == (429, "concurrency_exceeded")
+    assert refused.json["error"]["message"] == (
+        "pool chat: caller alice has 1 requests in flight, which is its limit; try again in 1.0 s"
+    )
+    assert refused.headers["retry-after"] == "1"
+    other = asks(held, OTHER)
+    held.upstream.last.answer()
+    assert other.status == 200, "others are not touched"
+    streaming.leave()
+    again = asks(held)
+    held.upstream.last.answer()
+    assert again.status == 200
+    assert held.nothing_is_held()
+
+
+def test_a_pool_that_a_request_falls_back_to_counts_its_own_callers() -> None:
+    """B20: the caller's limits there apply there, too."""
+    entries = ({"name": "alice", "limits": {"concurrency": {"max": 1}}},)
+    callers = {"keys": "team", "source": "Secret team-keys", "entries": entries}
+    first = a_pool(callers={**callers, "entries": ()}, fallback={"pools": ({"when": "General", "pools": ("more",)},)})
+    held = Bench(
+        compile_config(a_config([first, a_pool("more", [a_target("backup")], callers=callers)])),
+        callers=register(),
+    )
+    one = asks(held)
+    while held.upstream.last.request.url.startswith("http://primary"):  # type: ignore[union-attr]  # it was sent
+        held.upstream.last.error("connect")
+        held.clock.advance(3)
+    two = asks(held)
+    while two.status is None:
+        held.upstream.last.error("connect")
+        held.clock.advance(3)
+    assert two.status >= 429, "the other pool has no place for this caller"
+    held.upstream.attempts[[bool(each.open) for each in held.upstream.attempts].index(True)].answer()
+    assert (one.status, one.headers["x-modelpool-target"]) == (200, "more/backup")
+    assert held.nothing_is_held()
