@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import a_pool, a_provider, a_snapshot, a_target
+from modelpool_sidecar.core import sse
 from modelpool_sidecar.core.snapshot import Snapshot
 from virtual import DONE, SSE, Bench, HeldDownstream
 
@@ -90,7 +91,7 @@ def plays(bench: Bench, manner: Manner, text: str, *, last: bool) -> None:
 
 
 def text_of(client: HeldDownstream) -> tuple[str, list[Any]]:
-    events = [each.removeprefix(b"data: ") for each in client.body.split(b"\n\n") if each.startswith(b"data: {")]
+    events = [event.data for event in sse.Scanner().feed(client.body) if event.data.startswith(b"{")]
     chunks = [chunk for chunk in map(orjson.loads, events) if "error" not in chunk]
     return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks), chunks
 
