@@ -10,7 +10,7 @@ ID = "id-1-1"
 
 
 def got(body: bytes, end: End = "complete", **headers: str) -> Got:
-    return Got(200, {"x-modelpool-attempts": "1", **headers}, body, end)
+    return Got(200, {"x-modelpool-attempts": "1", **headers}, bytearray(body), end)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)

@@ -15,7 +15,7 @@ class Got:
 
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
     end: End = "hang"
     seconds: float = 0.0
 
@@ -49,7 +49,7 @@ class Client:
             self.writer.write(head + body)
             await self.writer.drain()
 
-    async def answer(self, patience: float = 5.0) -> Got:
+    async def answer(self, patience: float = 10.0) -> Got:
         """The next answer; what came of it where it does not end well."""
         got, began = Got(), asyncio.get_running_loop().time()
         try:
@@ -68,7 +68,7 @@ class Client:
         got.seconds = asyncio.get_running_loop().time() - began
         return got
 
-    async def ask(self, path: str, body: bytes, *more: str, patience: float = 5.0, version: str = "1.1") -> Got:
+    async def ask(self, path: str, body: bytes, *more: str, patience: float = 10.0, version: str = "1.1") -> Got:
         """Both."""
         await self.post(path, body, *more, version=version)
         return await self.answer(patience)

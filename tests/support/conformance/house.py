@@ -23,16 +23,17 @@ from modelpool_sidecar.settings import Settings
 from modelpool_sidecar.telemetry import service
 from modelpool_sidecar.upstream import AiohttpUpstream
 
-TIMEOUTS = {"connect": 500, "head": 500, "first_token": 500, "idle": 500}
+TIMEOUTS = {"connect": 1_000, "head": 1_000, "first_token": 1_000, "idle": 1_000}
+COOLDOWN_SECONDS = 0.7
 HEALTH = {
     "failures": 3,
     "min_requests": 3,
-    "cooldown": 400,
-    "max_cooldown": 400,
+    "cooldown": int(COOLDOWN_SECONDS * 1000),
+    "max_cooldown": int(COOLDOWN_SECONDS * 1000),
     "successes": 1,
     "ramp_up": 0,
 }
-TOTAL = 3_000
+TOTAL = 5_000
 QUIET_SECONDS = 3.0
 """How long what is given back may take; nearly always it is back at once."""
 
@@ -109,6 +110,11 @@ class House:
         scheme = "https" if provider.contexts else "http"
         changes = {"timeouts": self.timeouts, "health": HEALTH, **changes}
         return a_provider(name, base_url=f"{scheme}://{name}.test:{provider.port}/v1", **changes)
+
+    async def without_primary(self) -> None:
+        """Another config: pool `chat` has only the backup, and the primary is no provider any more."""
+        pools = [a_pool(targets=[a_target("backup")], total=TOTAL), a_pool("spare", targets=[a_target("spare")])]
+        await self.sidecar.apply(a_config(pools, [self.contract(name) for name in ("backup", "spare")]), {})
 
     async def turn(self, provider: str, fault: Any) -> None:
         """From now on that provider does that."""
@@ -216,7 +222,7 @@ async def house(
 
 def heard(way: Way, got: Got) -> Heard:
     """What an SDK makes of it; what it streams or not goes by what was asked."""
-    return read_stream(way.operation, got.body) if way.stream else read_whole(way.operation, got.body)
+    return read_stream(way.operation, bytes(got.body)) if way.stream else read_whole(way.operation, bytes(got.body))
 
 
 def who_said(text: str, ident: str) -> str | None:

@@ -50,4 +50,4 @@ def _then(row: Row) -> str:
 
 
 def _more(row: Row) -> str:
-    return "-" if row.play is not None or row.more != MORE else f"{row.bound}"
+    return "-" if row.play is not None or row.backup is not None or row.more != MORE else f"{row.bound}"

@@ -176,6 +176,8 @@ class Provider:
         self.asks: list[Ask] = []
         self.wires: set[Wire] = set()
         self.accepted = 0
+        self.sent = 0
+        self.reading = 0
         self.port = 0
         self.contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
         """Where it speaks TLS: with a certificate that is trusted, and with one that is not."""
@@ -271,7 +273,11 @@ class Provider:
         if fault is not None and fault.early is not None:
             await fault.early(Turn(self, wire, ask, Speech(operation, self.name, "early")))
             return False
-        body = await wire.input.readexactly(int(headers.get("content-length", "0")))
+        self.reading += 1
+        try:
+            body = await wire.input.readexactly(int(headers.get("content-length", "0")))
+        finally:
+            self.reading -= 1
         found = _IDENT.search(body)
         ask.ident = found.group().decode() if found else ""
         asked = json.loads(body)

@@ -32,6 +32,7 @@ def judge(way: Way, ident: str, got: Got, *, partial: bool = False) -> Seen:
         return Seen(f"no answer, {got.end}", "the connection ended without an answer")
     if got.status != 200:
         code, wrong = _error(got)
+        wrong = wrong or _advice(got)
         return Seen(f"{got.status} {code}{tries}", wrong, status=got.status)
     said = heard(way, got)
     if said.broken is not None:
@@ -47,6 +48,19 @@ def judge(way: Way, ident: str, got: Got, *, partial: bool = False) -> Seen:
     if who is None:
         return Seen(f"TRUNCATED{tries}", f"half an answer looks whole: {len(said.text)} characters", status=200)
     return Seen(f"{who}{tries}", _flaw(who, got, said), who, 200, said.text)
+
+
+def _advice(got: Got) -> str:
+    """What an error tells an SDK to do next (B12, B42)."""
+    wait = got.headers.get("retry-after")
+    if got.status == 429 and not (wait and wait.isdecimal() and 1 <= int(wait) <= 60):
+        return f"a 429 with a Retry-After of {wait}"
+    if got.status == 503 and wait:
+        return ""
+    spent = int(got.headers.get("x-modelpool-attempts", "0")) > 0 and (got.status or 0) >= 429
+    if spent and got.headers.get("x-should-retry") != "false":
+        return "the attempts are spent, and the SDK is not told so"
+    return ""
 
 
 def _lie(ident: str, got: Got, said: Heard) -> str:
