@@ -108,6 +108,8 @@ class House:
     def contract(self, name: str, **changes: Any) -> contract.Provider:
         provider = self.providers[name]
         scheme = "https" if provider.contexts else "http"
+        if provider.takes_prefill:
+            changes["models"] = ({"name": f"{name}-model", "capabilities": ("Prefill",)},)
         changes = {"timeouts": self.timeouts, "health": HEALTH, **changes}
         return a_provider(name, base_url=f"{scheme}://{name}.test:{provider.port}/v1", **changes)
 
@@ -180,9 +182,12 @@ async def house(
     pool: Mapping[str, Any] = MappingProxyType({}),
     timeouts: Mapping[str, int] = MappingProxyType({}),
     tls: Contexts | None = None,
+    *,
+    prefill: bool = False,
 ) -> AsyncIterator[House]:
     """`pool`: fields of pool `chat`. `timeouts`: of the providers, where they are others than usual. `tls`: contexts of
-    a trusted server, of another one, and of who trusts the first; then the primary speaks TLS.
+    a trusted server, of another one, and of who trusts the first; then the primary speaks TLS. `prefill`: the backup
+    declares it, and goes on from the text that it is given.
 
     RuntimeError where something is left when it has stopped.
     """
@@ -191,6 +196,7 @@ async def house(
     providers = {name: Provider(name) for name in ("primary", "backup", "spare")}
     if tls is not None:
         providers["primary"].contexts = tls[:2]
+    providers["backup"].takes_prefill = prefill
     for provider in providers.values():
         await provider.start()
     names = Names()

@@ -9,7 +9,7 @@ import ssl
 import struct
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from conformance.speech import PATHS, Operation, Speech
 
@@ -172,6 +172,9 @@ class Provider:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.voice = name
+        """Who it says that it is: two targets that answer alike share one."""
+        self.takes_prefill = False
         self.fault: Fault | None = None
         self.asks: list[Ask] = []
         self.wires: set[Wire] = set()
@@ -283,10 +286,20 @@ class Provider:
         asked = json.loads(body)
         ask.stream = asked.get("stream") is True
         ask.usage = bool((asked.get("stream_options") or {}).get("include_usage"))
-        turn = Turn(self, wire, ask, Speech(operation, self.name, ask.ident, usage=ask.usage))
+        speech = Speech(operation, self.voice, ask.ident, usage=ask.usage)
+        if self.takes_prefill:
+            speech.go_on(_given(asked))
+        turn = Turn(self, wire, ask, speech)
         await (fault.play(turn) if fault is not None and fault.play is not None else turn.well())
         ask.over = True
         return turn.stays and not wire.output.transport.is_closing()
+
+
+def _given(asked: dict[str, Any]) -> str:
+    """The beginning of the answer, where the request brings one."""
+    last = (asked.get("messages") or [{}])[-1]
+    given = last["content"] if last.get("role") == "assistant" else asked.get("prompt", "")
+    return str(given)
 
 
 def _shut(fault: Fault | None) -> bool:

@@ -28,7 +28,7 @@ class Row:
     `backup`: what the second provider does wrong, too. `remembered`: the target is not asked again for this operation
     until the next reload. `lasting`: whether a healthy moment between shows who answers then. `more`: requests that
     follow. `partial`: what is whole but for one event counts as whole (B28). `padding`: bytes that make the request
-    large.
+    large. `alike`: both targets say the same. `prefill`: the backup goes on from a text that it is given.
 
     `play`: another course of events than the usual one; it judges for itself what the usual one would have judged.
     """
@@ -45,6 +45,8 @@ class Row:
     pool: Mapping[str, Any] = field(default_factory=dict)
     timeouts: Mapping[str, int] = field(default_factory=dict)
     tls: bool = False
+    alike: bool = False
+    prefill: bool = False
     partial: bool = False
     lasting: bool = True
     body: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +85,7 @@ async def ask(house: House, way: Way, row: Row, model: str = "chat", *, faulty: 
     body = way.body(ident, model, row.padding if faulty else 0, **row.body)
     got = await client.ask(way.path, body)
     client.close()
-    return ident, got, judge(way, ident, got, partial=row.partial)
+    return ident, got, judge(way, ident, got, partial=row.partial, alike=row.alike)
 
 
 async def usual(house: House, way: Way, row: Row) -> Seen:

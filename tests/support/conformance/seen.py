@@ -22,8 +22,8 @@ class Seen:
     text: str = ""
 
 
-def judge(way: Way, ident: str, got: Got, *, partial: bool = False) -> Seen:
-    """`partial`: a whole answer that lost a malformed event is whole enough (B28)."""
+def judge(way: Way, ident: str, got: Got, *, partial: bool = False, alike: bool = False) -> Seen:
+    """`partial`: an answer that lost a malformed event is whole enough (B28). `alike`: both targets say the same."""
     attempts = got.headers.get("x-modelpool-attempts")
     tries = "" if attempts is None else f", {attempts} ask{'' if attempts == '1' else 's'}"
     if got.end == "hang":
@@ -47,7 +47,7 @@ def judge(way: Way, ident: str, got: Got, *, partial: bool = False) -> Seen:
         who = said.text.split(" ", 1)[0]
     if who is None:
         return Seen(f"TRUNCATED{tries}", f"half an answer looks whole: {len(said.text)} characters", status=200)
-    return Seen(f"{who}{tries}", _flaw(who, got, said), who, 200, said.text)
+    return Seen(f"{who}{tries}", _flaw(who, got, said, alike=alike), who, 200, said.text)
 
 
 def _advice(got: Got) -> str:
@@ -72,9 +72,9 @@ def _lie(ident: str, got: Got, said: Heard) -> str:
     return ""
 
 
-def _flaw(who: str, got: Got, said: Heard) -> str:
+def _flaw(who: str, got: Got, said: Heard, *, alike: bool) -> str:
     """What is wrong about a whole answer."""
-    if got.headers.get("x-modelpool-target") not in (None, who):
+    if not alike and got.headers.get("x-modelpool-target") not in (None, who):
         return f"it says {got.headers['x-modelpool-target']} answered"
     if not said.terminal:
         return "no end reached the client"

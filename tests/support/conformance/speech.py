@@ -86,6 +86,15 @@ class Speech:
                 ]
         self.ending = self._ending(usage)
 
+    def go_on(self, given: str) -> None:
+        """Only what follows after the text that ends `given`."""
+        said = ""
+        for count, word in enumerate(self.words, 1):
+            said += word
+            if given.endswith(said):
+                del self.deltas[:count]
+                return
+
     @property
     def events(self) -> list[bytes]:
         """All of a stream."""

@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from conformance import rows_body, rows_client, rows_connect, rows_down, rows_status
+from conformance import rows_body, rows_client, rows_connect, rows_down, rows_recovery, rows_status
 from conformance.rows import Row
 
-ROWS: Sequence[Row] = (*rows_status.ROWS, *rows_connect.ROWS, *rows_body.ROWS, *rows_down.ROWS, *rows_client.ROWS)
+ROWS: Sequence[Row] = (
+    *rows_status.ROWS,
+    *rows_connect.ROWS,
+    *rows_body.ROWS,
+    *rows_down.ROWS,
+    *rows_recovery.ROWS,
+    *rows_client.ROWS,
+)
