@@ -20,6 +20,7 @@ from manifest_cases import provider
 from modelpool_config.models import Fake
 from modelpool_operator.desired import desired
 from modelpool_operator.resources import observe
+from modelpool_sidecar.fake.raw import RawAnswer
 from modelpool_sidecar.fake.speech import plain
 from running import Running, running
 
@@ -149,6 +150,37 @@ async def test_while_nothing_can_go_on_the_client_hears_of_the_fault() -> None:
             stream = await client.chat.completions.create(model="chat", messages=HELLO, stream=True)
             with pytest.raises(openai.APIError, match="no target is left for it"):
                 await into(stream, [])
+
+
+def spoken(provider: str, pieces: Sequence[str]) -> bytes:
+    """A stream of these pieces, as raw UTF-8."""
+
+    def event(delta: Any, finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        frame = {"id": f"chatcmpl-{provider}", "object": "chat.completion.chunk", "created": 1, "model": provider}
+        return b"data: " + orjson.dumps({**frame, "choices": [choice]}) + b"\r\n\r\n"
+
+    role = event({"role": "assistant", "content": ""})
+    return role + b"".join(event({"content": piece}) for piece in pieces) + event({}, "stop") + DONE
+
+
+@pytest.mark.parametrize("ends", ["cut", "clean"])
+async def test_cut_at_any_byte_the_sdk_has_the_whole_text(ends: Any) -> None:
+    text = 'Grüße, 世界 😀👩\u200d🚀 - "ok"\n'
+    first, second = spoken("primary", list(text)), spoken("backup", [text[:7], text[7:9], text[9:]])
+    patient = {"primary": {"health": {"failures": 10_000, "min_requests": 10_000}}}
+    async with running(pools=pools("Replay"), changes=patient) as held:
+        held.fakes["backup"].answer_with(RawAnswer(body=(second,)))
+        async with AsyncOpenAI(base_url=held.base_url, api_key="unused", max_retries=0) as client:
+            for at in range(1, len(first), 41):
+                held.fakes["primary"].answer_with(RawAnswer(body=(first[:at],), ends=ends))
+                stream = await client.chat.completions.create(model="chat", messages=HELLO, stream=True)
+                assert joined([chunk async for chunk in stream]) == text, at
+        await held.quiet()
+        results = [str(each) for record in held.records for each in record.recoveries]
+        assert set(results) == {"Replay: Recovered"}
+        assert len(results) > len(held.records) / 2
+        assert len(held.fakes["primary"].attempts) == len(held.records)
 
 
 async def test_the_example_of_the_page_recovers() -> None:
