@@ -128,7 +128,14 @@ def _fallback(rules: Mapping[str, Any]) -> Iterator[Line]:
         yield "", f"{_INDENT}then to pool {' or '.join(names)}: {when}"
     for way, targets in rules["recovery"].items():
         yield "", f"{_INDENT}a stream that breaks: {way} at {', '.join(targets) or 'no target: none declares Prefill'}"
-    known = ("outcomes", "statuses", "maxAttempts", "sameTarget", "retryBudget", "lastResort", "pools", "recovery")
+    hedging = rules["hedging"]
+    if hedging is not None:
+        fixed = hedging["percentile"] is None
+        when = f"{hedging['delay']:g} s" if fixed else f"what {hedging['percentile']} % of the last answers took"
+        share = f"for at most {hedging['maxPercent']} % of the requests"
+        yield "", f"{_INDENT}a second target beside a slow one after {when}, {share}"
+    known = frozenset(("outcomes", "statuses", "maxAttempts", "sameTarget", "retryBudget", "lastResort", "pools"))
+    known |= {"recovery", "hedging"}
     for name, value in rules.items():
         if name not in known:
             yield "", f"{_INDENT}{name}: {value}"

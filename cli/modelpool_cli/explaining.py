@@ -22,6 +22,7 @@ from modelpool_sidecar.core.catalogue import OPERATIONS, Operation
 from modelpool_sidecar.core.checking import Check
 from modelpool_sidecar.core.compiled import CannotCompileError
 from modelpool_sidecar.core.dispatch import Outlook
+from modelpool_sidecar.core.hedging import Hedging
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Target, Timeouts
 
@@ -358,6 +359,7 @@ def _fallback(pool: Pool) -> dict[str, Any]:
         "lastResort": "SoonestToRecover" if pool.last_resort else "Refuse",
         "pools": {when: list(names) for when, names in rules.pools.items()},
         "recovery": {way: _recover(pool, way) for way in pool.recovery},
+        "hedging": None if pool.hedging is None else _hedging(pool.hedging),
         **{name: str(value) for name, value in more.items()},
     }
 
@@ -370,6 +372,10 @@ def _recover(pool: Pool, way: str) -> list[str]:
         for target in pool.targets.values()
     }
     return [name for name, declares in able.items() if declares or way == "Replay"]
+
+
+def _hedging(hedging: Hedging) -> dict[str, Any]:
+    return {"percentile": hedging.percentile, "delay": hedging.delay, "maxPercent": hedging.max_percent}
 
 
 def _deadlines(pool: Pool, take: Take, *, stream: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _TARGET = frozenset(
 ) | {"inFlight", "unsupported", "blocked", "why", "limits"}
 _POOL = frozenset(
     ("name", "models", "closed", "message", "digest", "inFlight", "concurrency", "retriesLeft", "limits", "targets")
-) | {"unresolved", "servingPriority", "strategy", "queue", "callers", "stateful", "recovery"}
+) | {"unresolved", "servingPriority", "strategy", "queue", "callers", "stateful", "recovery", "hedging"}
 _LIMIT = frozenset(("name", "level", "max", "per", "burst", "remaining", "reset", "inFlight"))
 
 
@@ -112,6 +112,8 @@ def _pool(pool: Mapping[str, Any]) -> Iterator[Line]:
     facts = [f"in flight {pool['inFlight']}{most}", f"retries left {pool['retriesLeft']}"]
     if pool.get("queue"):
         facts.insert(1, f"waiting {pool['queue']['waiting']} of {pool['queue']['max']}")
+    if pool.get("hedging"):
+        facts.append(f"hedges left {pool['hedging']['left']}")
     facts += [pool["strategy"]] if pool.get("strategy") else []
     nobody = ("  nobody can be asked", BAD) if pool.get("servingPriority", 0) is None else ("", PLAIN)
     more = "  ".join(_extras(pool, _POOL))

@@ -15,7 +15,7 @@ from modelpool_operator.api.limits import (
     Queue,
     RequestLimit,
 )
-from modelpool_operator.api.modelpool import Fallback, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
+from modelpool_operator.api.modelpool import Fallback, Hedging, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
 from modelpool_operator.api.provider import (
     ActiveCheck,
     APIKey,
@@ -107,6 +107,7 @@ def pool(
         models=models,
         strategy=strategy,
         stateful=contract.Stateful(target=spec.stateful.target) if spec.stateful else None,
+        hedging=_hedging(spec.hedging) if spec.hedging else None,
         consistent_hash=contract.ConsistentHash(by=hashed.by, header=hashed.header) if hashed else None,
         targets=tuple(
             contract.Target(
@@ -255,6 +256,14 @@ def _fake(spec: Fake | None) -> contract.Fake:
             )
             for step in script
         )
+    )
+
+
+def _hedging(spec: Hedging) -> contract.Hedging:
+    return contract.Hedging(
+        percentile=spec.percentile,
+        delay=_time_or_none(spec.delay),
+        max_percent=spec.max_percent or defaults.HEDGING_PERCENT,
     )
 
 

@@ -359,6 +359,17 @@ class Stateful(Frozen):
     target: Name
 
 
+class Hedging(Frozen):
+    """A second target is asked while the first one thinks: after `delay`, or a percentile of what answers take (B23).
+
+    Exactly one of the two is set. A reader that does not know it asks one after the other, which does no harm.
+    """
+
+    percentile: Annotated[int, Field(ge=50, le=99)] | None
+    delay: Annotated[Milliseconds, Field(ge=1)] | None
+    max_percent: Annotated[int, Field(ge=1, le=100)]
+
+
 class Pool(Frozen):
     """The model names that clients use, the targets behind them and the rules between."""
 
@@ -384,6 +395,7 @@ class Pool(Frozen):
     stateful: Stateful | None = None
     recovery: tuple[RecoveryMode, ...] = ()
     """In the order to try. A reader that does not know it lets such a stream end with its fault, which is no harm."""
+    hedging: Hedging | None = None
 
 
 class ClosedPool(Frozen):

@@ -84,10 +84,11 @@ class Account:
         self.answer = None
 
     def attempt_over(
-        self, step: Try, outcome: Outcome, status: int | None, started: float, now: float
+        self, step: Try, outcome: Outcome, status: int | None, started: float, now: float, *, outrun: bool = False
     ) -> AttemptRecord:
         """One attempt is over."""
-        self.outcome = outcome
+        if not outrun:
+            self.outcome = outcome
         record = AttemptRecord(
             number=step.number,
             target=step.name,
@@ -100,6 +101,8 @@ class Account:
             same_target=step.same_target,
             probe=step.probe,
             recovery=self.recovery,
+            hedge=step.hedge,
+            outrun=outrun,
         )
         self.attempts.append(record)
         return record

@@ -1,6 +1,7 @@
 """What one request took, what its attempts used, and that everything is given back exactly once (B10, B11)."""
 
 import logging
+from dataclasses import dataclass
 
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
@@ -20,6 +21,15 @@ from modelpool_sidecar.services import Services
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One attempt. `trace` is None once it is over."""
+
+    step: Try
+    started: float
+    trace: AttemptTrace | None
+
+
 class Books:
     """Of one admitted request, from its permit to its record."""
 
@@ -36,34 +46,39 @@ class Books:
         self._services, self._reach, self._request, self._pool = services, reach, request, pool
         self._account, self._permit, self._walk = account, permit, walk
         self._trace: RequestTrace = account.trace(services.telemetry)
-        self._attempt_trace: AttemptTrace | None = None
-        self._step: Try | None = None
-        self._started = 0.0
+        self._entry: Entry | None = None
         self.over = False
         """Everything was given back."""
 
     # -- attempts
 
-    def attempt(self, step: Try, url: str) -> AttemptTrace:
-        """One begins: it is the one that answers, until another begins."""
-        self._step, self._started = step, self._services.clock.now()
-        self._account.target, self._account.place = step.target, step.name
-        provider = step.target.provider
-        self._attempt_trace = self._trace.attempt(
-            step.number, self._request.operation.method, url, provider.host, provider.port, self._started
+    def attempt(self, step: Try, url: str) -> tuple[Entry, AttemptTrace]:
+        """One begins: it is the one that answers, until another begins or is turned to."""
+        started, provider = self._services.clock.now(), step.target.provider
+        trace = self._trace.attempt(
+            step.number, self._request.operation.method, url, provider.host, provider.port, started
         )
-        return self._attempt_trace
+        self._entry = Entry(step, started, trace)
+        self._account.target, self._account.place = step.target, step.name
+        return self._entry, trace
+
+    def turn_to(self, entry: Entry) -> None:
+        """What is said next is about this attempt, of the two that run (B23)."""
+        self._entry = entry
+        self._account.target, self._account.place = entry.step.target, entry.step.name
+        self._walk.turn_to(entry.step.target)
 
     @property
     def running(self) -> bool:
-        """Whether an attempt is not over yet."""
-        return self._attempt_trace is not None
+        """Whether the attempt is not over yet."""
+        return self._entry is not None and self._entry.trace is not None
 
-    def attempt_over(self, outcome: Outcome, status: int | None) -> None:
+    def attempt_over(self, outcome: Outcome, status: int | None, *, outrun: bool = False) -> None:
         """The attempt is over."""
-        step, trace, self._attempt_trace = self._step, self._attempt_trace, None
-        assert step is not None, "an attempt was running"
-        record = self._account.attempt_over(step, outcome, status, self._started, self._services.clock.now())
+        entry, now = self._entry, self._services.clock.now()
+        assert entry is not None, "an attempt was running"
+        record = self._account.attempt_over(entry.step, outcome, status, entry.started, now, outrun=outrun)
+        trace, entry.trace = entry.trace, None
         if trace is not None:
             trace.end(record)
 
@@ -73,9 +88,10 @@ class Books:
         `seen`: events with output, None where it was no stream; `relayed`: bytes of the body that the client got.
         `refused`: it was answered with an error, which costs nothing.
         """
-        size, step = self._walk.asker.size, self._step
-        if size is None or step is None:
+        size, entry = self._walk.asker.size, self._entry
+        if size is None or entry is None:
             return
+        step = entry.step
         estimates, used = self._services.state.estimates, NONE
         usage = answer.usage if answer is not None else NO_USAGE
         if not refused:

@@ -30,7 +30,8 @@ from modelpool_sidecar.core.verdict import Failure
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.dialects.openai import Answer
 from modelpool_sidecar.keyring import Keyring
-from modelpool_sidecar.orders import Fault, Order
+from modelpool_sidecar.legs import Leg, Turning
+from modelpool_sidecar.orders import Fault, Order, Owner
 from modelpool_sidecar.ports import Downstream, Headers, Timer, UpstreamRequest
 from modelpool_sidecar.recovering import Recovering
 from modelpool_sidecar.services import Services
@@ -68,13 +69,17 @@ class Exchange:
         self._dispatch = walks.first(pool, tiers)
         self._answering = Answering(downstream, self._account, pool, permit, self._dispatch)
         self._books = Books(services, reach, request, pool, self._account, permit, self._dispatch)
-        self._try: Try | None = None
-        self._run: AttemptRun | None = None
+        self._leg: Leg | None = None
+        self._beside: Leg | None = None  # the other one, where two attempts run
         self._timer: Timer | None = None
         self._recovering: Recovering | None = None
 
     def __repr__(self) -> str:
         return f"<Exchange {self._pool.name}: attempt {self._dispatch.attempts}, {self._run or 'between attempts'}>"
+
+    @property
+    def _run(self) -> AttemptRun | None:
+        return self._leg.run if self._leg is not None else None
 
     @property
     def deadline(self) -> float:
@@ -135,11 +140,12 @@ class Exchange:
 
     def _attempt(self, step: Try) -> None:
         services, request, provider = self._services, self._request, step.target.provider
-        self._try, recovering = step, self._recovering
+        recovering = self._recovering
         body = openai.attempt_body(request, self._account.model(step.target), step.target.parameters)
         body = body if recovering is None else recovering.body
         url = openai.attempt_url(provider.base_url, request)
-        trace = self._books.attempt(step, url)
+        entry, trace = self._books.attempt(step, url)
+        leg = self._leg = Leg(step, entry)
         propagated = trace.propagate() if provider.trace_context else ()
         order = Order(
             request=UpstreamRequest(
@@ -160,22 +166,64 @@ class Exchange:
             outcome=partial(stateful.outcome, request),
             choices=parsing.choices(body) if self._counts_anew(step) else request.choices,
         )
-        self._run = AttemptRun(
-            order, lambda: services.upstream.attempt(provider.name, provider.idle_timeout), self, services.clock
+        at = self._dispatch.hedge_at() if recovering is None else None
+        owner: Owner = self if at is None and self._beside is None else Turning(self, partial(self._turn_to, leg))
+        leg.run = AttemptRun(
+            order, lambda: services.upstream.attempt(provider.name, provider.idle_timeout), owner, services.clock
         )
-        self._run.start()
+        leg.run.start()
+        if at is not None:
+            self._timer = services.clock.call_later(at - entry.started, self._hedge)
 
     def _counts_anew(self, step: Try) -> bool:
         """Whether the target's parameters may have changed how many answers are asked for."""
         return step.target.changes_choices and self._request.form is None and not self._request.operation.state
 
+    # -- two at once (B23)
+
+    def _hedge(self) -> None:
+        """The running attempt takes long: another target is asked beside it, if it may be."""
+        self._timer = None
+        try:
+            step = self._dispatch.hedge(self._services.clock.now())
+            if step is not None:
+                self._beside = self._leg
+                self._attempt(step)
+        except Exception as error:  # whatever it is: a client waits
+            self.crashed(error)
+
+    def _turn_to(self, leg: Leg) -> None:
+        """What comes next is about this attempt."""
+        if leg is self._beside:
+            self._leg, self._beside = leg, self._leg
+            self._books.turn_to(leg.entry)
+
+    def _outrun(self) -> None:
+        """The attempt beside this one has lost: its provider stops working, and what it used counts (B15a)."""
+        winner, loser = self._leg, self._beside
+        assert winner is not None, "one has won"
+        assert loser is not None, "one has lost"
+        assert loser.run is not None, "both ran"
+        self._turn_to(loser)
+        loser.run.cancel()
+        self._books.attempt_over(Outcome.CANCELLED, loser.run.status, outrun=True)
+        self._count(loser.run.partial())
+        self._dispatch.outrun(self._services.clock.now())
+        self._turn_to(winner)
+        self._beside = None
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     # -- attempt.Owner
 
     def failed(self, fault: Fault) -> None:
         """Nothing went out: on to the next step."""
-        step = self._try
-        assert step is not None, "an attempt was running"
-        provider = step.target.provider
+        leg = self._leg
+        assert leg is not None, "an attempt was running"
+        step, provider = leg.step, leg.step.target.provider
         failure = Failure(
             target=step.name,
             provider=provider.name,
@@ -194,9 +242,16 @@ class Exchange:
         self._books.attempt_over(fault.outcome, fault.status)
         if not fault.unsent:
             self._count(None, refused=fault.status is not None and fault.status >= 300)
-        self._run = None
+        leg.run = None
         self._hear(fault.headers)
         self._dispatch.observe(failure, self._services.clock.now())
+        self._stop_timer()
+        if self._beside is not None and self._dispatch.awaits:
+            self._turn_to(self._beside)
+            self._beside = None
+            return
+        if self._beside is not None:
+            self._outrun()
         if self._recovering is None:
             self._advance()
         elif self._recovering.failed(self._dispatch, failure):
@@ -206,6 +261,9 @@ class Exchange:
 
     def committed(self, status: int, headers: Headers, length: int | None, answer: Answer | None = None) -> None:
         """This attempt's answer is the answer."""
+        self._stop_timer()
+        if self._beside is not None:
+            self._outrun()
         self._account.answer = answer
         now = self._services.clock.now()
         self._dispatch.commit(now)
@@ -220,9 +278,9 @@ class Exchange:
 
     def _hear(self, headers: Headers) -> None:
         """What the answer says of the account's limits (B39)."""
-        assert self._try is not None, "an attempt was running"
+        assert self._leg is not None, "an attempt was running"
         clock = self._services.clock
-        self._services.state.shaping.hear(self._try.target, headers, clock.now(), clock.wall())
+        self._services.state.shaping.hear(self._leg.step.target, headers, clock.now(), clock.wall())
 
     def body(self, data: bytes) -> None:
         """Relay; a slow client slows the provider (B30)."""
@@ -269,15 +327,18 @@ class Exchange:
     # -- another target goes on with a stream that broke (B26)
 
     def _recoverable(self) -> Recovering:
-        assert self._try is not None, "an attempt was running"
+        assert self._leg is not None, "an attempt was running"
         total = self._pool.total if not self._hurried else self._request.read_timeout or self._pool.total
-        return Recovering(self._request, self._dispatch.pool.recovery, self._try.target, total, self._account.model)
+        return Recovering(
+            self._request, self._dispatch.pool.recovery, self._leg.step.target, total, self._account.model
+        )
 
     def _go_on(self) -> None:
         """The next target for the rest of the answer; the fault, where there is none."""
-        recovering = self._recovering
+        recovering, leg = self._recovering, self._leg
         assert recovering is not None, "there is something to go on from"
-        self._run = None
+        assert leg is not None, "an attempt was running"
+        leg.run = None
         step = recovering.next(self._dispatch, self._services.clock.now())
         if step is None:
             self._give_up()
@@ -344,15 +405,17 @@ class Exchange:
         self._settle()
 
     def _drop_attempt(self, outcome: Outcome) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._run is None:
-            return
-        self._run.cancel()
-        if self._books.running:
-            self._account.answer = self._run.partial()
-            self._books.attempt_over(outcome, self._run.status)
-            self._count(self._account.answer)
+        self._stop_timer()
+        for leg in (self._beside, self._leg):
+            if leg is None or leg.run is None:
+                continue
+            self._turn_to(leg)
+            leg.run.cancel()
+            if self._books.running:
+                self._account.answer = leg.run.partial()
+                self._books.attempt_over(outcome, leg.run.status)
+                self._count(self._account.answer)
+        self._beside = None
         self._dispatch.abandon(self._services.clock.now())
 
     def _count(self, answer: Answer | None, *, refused: bool = False) -> None:

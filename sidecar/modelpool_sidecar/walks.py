@@ -48,6 +48,7 @@ class Walks:
             asker=asker,
             once=request.ties.creates,
             earlier=earlier,
+            hedged=pool.hedging is not None and onward.may_hedge(pool, request),
         )
 
     def _enter(self, pool: Pool, earlier: int) -> Dispatch | None:

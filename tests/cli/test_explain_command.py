@@ -40,6 +40,7 @@ spec:
     concurrency: {max: 8, queue: {max: 4, timeout: 5s}}
   timeouts: {total: 90s}
   streaming: {recovery: [Continue, Replay]}
+  hedging: {percentile: 95}
   targets:
   - {name: big, providerRef: {name: big}, model: gpt-4o, weight: 70, limits: {requests: [{name: few, max: 5, per: 1m}]}}
   - {name: small, providerRef: {name: small}, model: tiny, weight: 30}
@@ -130,6 +131,7 @@ def test_limits_fallback_and_deadlines_are_those_that_count(told: Any) -> None:
     assert seen["fallback"]["maxAttempts"] == 4
     assert "Unreachable" in seen["fallback"]["outcomes"]
     assert seen["fallback"]["recovery"] == {"Continue": ["small"], "Replay": ["big", "small", "spare", "resting"]}
+    assert seen["fallback"]["hedging"] == {"percentile": 95, "delay": None, "maxPercent": 5}
     assert (seen["deadlines"]["total"], seen["deadlines"]["client"]) == (90, 30)
     assert seen["deadlines"]["providers"]["big"] == {"connect": 5.0}
     _, streamed = told("--model", "chat", "--stream")

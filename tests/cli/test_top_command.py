@@ -89,6 +89,8 @@ def test_a_frame_names_callers_and_where_files_live() -> None:
     shown = text(state)
     assert "\n  for 3 callers with a key of Secret team-keys: batch, search and 1 more\n" in shown
     assert "\n  files, batches and kept answers live at one\n" in shown
+    state["pools"][0]["hedging"] = {"left": 3}
+    assert "hedges left 3" in text(state)
     state["pools"][0]["callers"] = {"keys": "Secret team-keys", "count": 1, "names": []}
     assert "\n  for 1 caller with a key of Secret team-keys\n" in text(state)
 

@@ -28,6 +28,7 @@ WIRE_NAMES = {
     "max_cooldown": "maxCooldown",
     "max_open": "maxOpen",
     "max_output_tokens": "maxOutputTokens",
+    "max_percent": "maxPercent",
     "max_retry_after": "maxRetryAfter",
     "min_per_second": "minPerSecond",
     "min_requests": "minRequests",
@@ -67,7 +68,7 @@ FIELDS = {
         "fake.script": "requests for status error firstToken tokensPerSecond tokens fault",
     },
     "ModelPool": {
-        "": "models targets strategy fallback limits parameters timeouts lastResort pinning stateful response "
+        "": "models targets strategy fallback limits parameters timeouts lastResort pinning stateful hedging response "
         "streaming callers",
         "streaming": "recovery",
         "callers": "keys entries",
@@ -104,6 +105,7 @@ FIELDS = {
         "limits.concurrency.queue": "max timeout",
         "timeouts": "total",
         "stateful": "target",
+        "hedging": "percentile delay maxPercent",
         "response": "model",
     },
 }

@@ -257,6 +257,12 @@ pools = st.builds(
             "lastResort": st.sampled_from(["SoonestToRecover", "Refuse"]),
             "pinning": st.sampled_from(["Allowed", "Denied"]),
             "streaming": _part(recovery=st.lists(st.sampled_from(["Continue", "Replay"]), unique=True)),
+            "hedging": st.one_of(
+                st.fixed_dictionaries(
+                    {"percentile": st.integers(50, 99)}, optional={"maxPercent": st.integers(1, 100)}
+                ),
+                st.fixed_dictionaries({"delay": _time(1, 3_600_000)}, optional={"maxPercent": st.integers(1, 100)}),
+            ),
             "callers": _callers,
             "response": _part(model=st.sampled_from(["Served", "Requested"])),
         },

@@ -359,6 +359,27 @@ class Streaming(Spec):
     )
 
 
+class Hedging(Spec):
+    """A second target is asked while the first one still thinks; the first of the two that answers wins."""
+
+    example: ClassVar[str] = "{percentile: 95}"
+
+    percentile: Annotated[int, Between(50, 99)] | None = Field(
+        default=None,
+        description="After as long as so many in a hundred of the pool's last answers took: to the first token of a "
+        "stream, to the whole of any other. Not before 20 answers of the kind, and more above 95. "
+        "Default: none; exactly one of percentile and delay.",
+    )
+    delay: Annotated[str, Within("1ms", "1h")] | None = Field(
+        default=None, description="After this long. Default: none; exactly one of percentile and delay."
+    )
+    max_percent: Annotated[int, Between(1, 100)] | None = Field(
+        default=None,
+        alias="maxPercent",
+        description="At most so many second requests for a hundred requests of the pool. Default: 5.",
+    )
+
+
 class ModelPoolSpec(Spec):
     """What a user says about a pool."""
 
@@ -400,6 +421,11 @@ class ModelPoolSpec(Spec):
         default=None,
         description="Where the files, batches, kept responses and conversations of this pool are. Default: nowhere, "
         "unless it has one target.",
+    )
+    hedging: Hedging | None = Field(
+        default=None,
+        description="A second target is asked where the first one is slow, and the loser's connection is closed. Both "
+        "are paid for. Never for what makes something, names what a provider keeps, or is pinned. Default: never.",
     )
     response: Response | None = Field(
         default=None, description="What clients see in the answer. Default: the served model."

@@ -135,6 +135,19 @@ def callers_do_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
                     yield Finding((*kind, index, "by"), why)
 
 
+def hedging_does_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """Two ways to say when, or none; nobody else to ask, or no second attempt (B23)."""
+    hedging, path = spec.hedging, ("spec", "hedging")
+    if hedging is None:
+        return
+    if (hedging.percentile is None) == (hedging.delay is None):
+        yield Finding(path, "must have exactly one of percentile and delay")
+    if len(spec.targets) == 1:
+        yield Finding(path, "must not be set in a pool with one target: there is no second one to ask")
+    if spec.fallback is not None and spec.fallback.max_attempts == 1:
+        yield Finding(path, "must not be set where fallback.maxAttempts is 1: the second request is an attempt, too")
+
+
 def stateful_at_no_target(spec: ModelPoolSpec) -> Iterator[Finding]:
     """Files and ids live at one of the pool's own targets (B20a)."""
     names = [target.name for target in spec.targets]
@@ -156,4 +169,5 @@ CHECKS: tuple[Check, ...] = (
     hash_does_not_fit,
     stateful_at_no_target,
     recovery.recovery_that_cannot_be,
+    hedging_does_not_fit,
 )

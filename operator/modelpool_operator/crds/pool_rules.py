@@ -77,6 +77,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "must not be set where fallback.maxAttempts is 1: it takes a second attempt",
             ".streaming.recovery",
         ),
+        Rule(
+            "!has(self.hedging) || self.targets.size() != 1",
+            "must not be set in a pool with one target: there is no second one to ask",
+            ".hedging",
+        ),
+        Rule(
+            where(present("hedging", "fallback.maxAttempts"), "self.fallback.maxAttempts != 1"),
+            "must not be set where fallback.maxAttempts is 1: the second request is an attempt, too",
+            ".hedging",
+        ),
     ),
     "spec.streaming.recovery": (
         Rule(
@@ -84,6 +94,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "must not name a way twice",
         ),
     ),
+    "spec.hedging": (Rule("has(self.percentile) != has(self.delay)", "must have exactly one of percentile and delay"),),
     "spec.strategy": (
         Rule(
             "!has(self.type) || self.type != 'ConsistentHash' || has(self.consistentHash)",

@@ -15,6 +15,7 @@ from modelpool_sidecar.core import allowance, checking, hashing, parameters
 from modelpool_sidecar.core.allowance import RequestLimit
 from modelpool_sidecar.core.catalogue import BY_WORD
 from modelpool_sidecar.core.cost import Prices
+from modelpool_sidecar.core.hedging import Hedging
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.parameters import Parameters
 from modelpool_sidecar.core.queue import Queue
@@ -236,6 +237,7 @@ def _pool(
         ),
         stateful=raw.stateful.target if raw.stateful else None,
         recovery=raw.recovery,
+        hedging=_hedging(raw.hedging),
         selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),
     )
 
@@ -249,6 +251,10 @@ def _caller_limits(pool: contract.Pool) -> Mapping[str, tuple[RequestLimit, ...]
             if entry.limits.requests or entry.limits.tokens
         }
     )
+
+
+def _hedging(raw: contract.Hedging | None) -> Hedging | None:
+    return None if raw is None else Hedging(raw.percentile, _maybe_seconds(raw.delay), raw.max_percent)
 
 
 def _queue(raw: contract.Concurrency | None) -> Queue | None:

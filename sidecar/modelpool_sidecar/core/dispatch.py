@@ -7,6 +7,8 @@ commits. It never sleeps and never sends: `Try` and `Sleep` are orders to the sh
   completed or abandoned; each is given back exactly once.
 - Going elsewhere comes first and costs no wait, unless the pool sets retries at the same target. The first fallback is
   free; every further target and every repetition is paid from the retry budget, before anything is slept (B12, B18).
+- A second attempt may run beside the first (B23). What is observed, committed or settled is then the one that was
+  begun or turned to last, and when it is given back the other one remains.
 - A target that cools is asked only where no other is left, and only by who gets the probe's place of its health: so one
   request at a time does (B36, B37). Known waits are answered at once.
 """
@@ -19,7 +21,7 @@ from modelpool_sidecar.core import repeating, verdict
 from modelpool_sidecar.core.allowance import NOBODY, NONE, Asker, Tokens
 from modelpool_sidecar.core.caps import Place
 from modelpool_sidecar.core.catalogue import EMBEDDINGS
-from modelpool_sidecar.core.health import Ticket
+from modelpool_sidecar.core.health import Stance, Ticket
 from modelpool_sidecar.core.latency import Wait
 from modelpool_sidecar.core.levels import NOTHING, Grip
 from modelpool_sidecar.core.limits import Limited, Told
@@ -43,6 +45,8 @@ class Try:
     probe: bool
     name: str
     """The target's, as it is told: with its pool before it where that is not the pool that was asked."""
+    hedge: bool = False
+    """Another attempt is out, and the first of the two that answers wins (B23)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class _Held:
     place: Place
     grip: Grip = NOTHING
     committed: bool = False
+    hedge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,8 @@ class Dispatch:
     `told`, `observed`: of the limits of targets and providers, what the last one tells, and which of those that only
     observe would have refused. `once`: what was sent is never sent again, because it may have made something (B15a).
     `earlier`: attempts that other pools made before (B20). `last_resort`: a target that cools may be asked (B37).
-    `prefix`: what stands before the names of its targets where they are told.
+    `prefix`: what stands before the names of its targets where they are told. `hedged`: a second target may be asked
+    while the first one is (B23).
     """
 
     pool: Pool
@@ -120,6 +126,7 @@ class Dispatch:
     earlier: int = 0
     last_resort: bool = True
     prefix: str = ""
+    hedged: bool = False
     attempts: int = 0
     told: tuple[Told, ...] = ()
     used: Tokens = NONE
@@ -128,18 +135,19 @@ class Dispatch:
     _visits: dict[str, Visit] = field(default_factory=dict)
     _other_keys: int = 0
     _held: _Held | None = None
+    _other: _Held | None = None
     _plan: _Plan | None = None
     _over: Failure | Refusal | None = None
     _last: Target | None = None
     _turn: Turn | None = None
 
     def next(self, now: float) -> Step:
-        """What to do now. An attempt must not be running."""
+        """What to do now. No attempt must be running."""
         if self._over is not None:
             return Stop(self._over)
         if now >= self.deadline:
             return Stop(verdict.timed_out(self.pool, self.failures))
-        if self.attempts >= self.pool.fallback.max_attempts + self._other_keys:
+        if not self._has_attempts:
             return self._spent(now)
         if self._last is None:
             return self._first(now)
@@ -153,7 +161,8 @@ class Dispatch:
     def observe(self, failure: Failure, now: float) -> None:
         """The running attempt failed before the content commit; `next` says what follows."""
         outcome = Outcome.CANCELLED if failure.other_credential else failure.outcome
-        target = self._release(outcome, now, failure)
+        extra = self._other is not None and self._held is not None and self._held.hedge
+        target = self._last = self._release(outcome, now, failure)
         self.failures.append(failure)
         self._visit(target).fail(failure, now)
         if failure.outcome is Outcome.UNSUPPORTED and failure.whole:
@@ -161,7 +170,7 @@ class Dispatch:
         if failure.other_credential:  # no verdict on the target yet, and no attempt that counts
             self._other_keys += 1
             self._plan = _Plan(target, now)
-        elif (self.once and not failure.unsent) or not self.may_go_on(failure):
+        elif not extra and ((self.once and not failure.unsent) or not self.may_go_on(failure)):
             self._over = verdict.spent(self.pool, self.failures)
 
     def commit(self, now: float) -> None:
@@ -169,14 +178,17 @@ class Dispatch:
         held = self._held
         assert held is not None, "no attempt is running"
         self.state.health(held.target).commit(held.ticket, now)
-        if self._measures and not held.committed:
+        if not held.committed:
             held.committed = True
-            self._wait(held.target).sample(now - held.since, now)
+            if self._measures:
+                self._wait(held.target).sample(now - held.since, now)
+            if self.hedged:
+                self._time(held, now)
 
     def recover(self, now: float, wanted: Callable[[Target], bool]) -> Try | None:
         """After the commit the answer broke: another target to go on with it (B26), at once, or None. Not by `total`,
         which ended at the commit, but by attempts and budget."""
-        if self.attempts >= self.pool.fallback.max_attempts + self._other_keys:
+        if not self._has_attempts:
             return None
         fresh = self._pick(now, lambda target: self._visit(target).attempts == 0 and wanted(target))
         if fresh is None or not (self._is_first_fallback or self._pay(now)):
@@ -196,8 +208,71 @@ class Dispatch:
 
     def abandon(self, now: float) -> None:
         """The client left, or the walk ends otherwise: what is held is given back, nobody is blamed. Twice is fine."""
-        if self._held is not None:
+        while self._held is not None:
             self._release(Outcome.CANCELLED, now)
+
+    # -- two at once (B23)
+
+    def hedge_at(self) -> float | None:
+        """The moment (monotonic) at which a second target may be asked beside the running one; None: never.
+
+        A probe is not disturbed: whoever outran it would take its verdict away (B36).
+        """
+        held, hedging = self._held, self.pool.hedging
+        if held is None or hedging is None or not self.hedged or held.hedge or held.ticket.probe:
+            return None
+        if not self._has_attempts:
+            return None
+        wait = self.state.hedges.of(self.pool.name).delay(hedging, self.operation, stream=self.stream)
+        return None if wait is None or held.since + wait >= self.deadline else held.since + wait
+
+    def hedge(self, now: float) -> Try | None:
+        """That moment has come: another target that serves, where the pool has a hedge and a retry left (B18)."""
+        hedges, budget = self.state.hedges.of(self.pool.name), self.state.budget(self.pool)
+        if hedges.left == 0 or not budget.allowed(now):
+            return None
+        running, target = self._held, self._pick(now, lambda each: self._may_hedge(each, now))
+        step = None if target is None else self._begin(target, now, hedge=True)
+        if not isinstance(step, Try):
+            return None
+        self._other = running
+        hedges.take()
+        budget.take(now)
+        return step
+
+    def turn_to(self, target: Target) -> None:
+        """What is said next is about the attempt there, of the two that run."""
+        if self._other is not None and self._other.target is target:
+            self._held, self._other = self._other, self._held
+
+    def outrun(self, now: float) -> None:
+        """The other one of the two was first. It is at least as slow as it was waited for, and nobody is blamed."""
+        held = self._held
+        assert held is not None, "an attempt is running"
+        if self._measures:
+            self._wait(held.target).failed(now - held.since, now)
+        self._time(held, now)
+        self._release(Outcome.CANCELLED, now)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether another attempt still runs whose answer would be the answer."""
+        return self._held is not None and self._over is None
+
+    def _may_hedge(self, target: Target, now: float) -> bool:
+        """Not asked yet, not drained by its weight (B2: the running one is available), and no probe."""
+        fresh = target.weight > 0 and self._visit(target).attempts == 0
+        return fresh and self.state.health(target).stance(now) is Stance.SERVING
+
+    def _time(self, held: _Held, now: float) -> None:
+        hedging = self.pool.hedging
+        if hedging is not None and hedging.percentile is not None and not held.hedge:
+            hedges = self.state.hedges.of(self.pool.name)
+            hedges.answered(self.operation, now - held.since, stream=self.stream)
+
+    @property
+    def _has_attempts(self) -> bool:
+        return self.attempts < self.pool.fallback.max_attempts + self._other_keys
 
     def outlook(self, now: float) -> Outlook:
         """What this walk finds if it starts now. Looking chooses nothing and takes nothing (B3)."""
@@ -210,6 +285,8 @@ class Dispatch:
     # -- where to
 
     def _first(self, now: float) -> Step:
+        if self.pool.hedging is not None:
+            self.state.hedges.of(self.pool.name).request(self.pool.hedging)
         chosen = self._pick(now, lambda _target: True)
         if chosen is not None:
             return self._begin(chosen, now)
@@ -382,7 +459,7 @@ class Dispatch:
 
     # -- what is held
 
-    def _begin(self, target: Target, now: float) -> Step:
+    def _begin(self, target: Target, now: float, *, hedge: bool = False) -> Step:
         block = Block("full", 1.0) if self._is_full(target) else None
         grip = NOTHING
         full = self.state.caps.refusal(target) if target.caps else None
@@ -408,11 +485,12 @@ class Dispatch:
         self.attempts += 1
         self._last = target
         ticket = self.state.health(target).begin(now)
-        self._held = _Held(target, ticket, now, self.state.caps.begin(target, now), grip)
-        return Try(target, self.earlier + self.attempts, visit.attempts > 1, ticket.probe, self.prefix + target.name)
+        self._held = _Held(target, ticket, now, self.state.caps.begin(target, now), grip, hedge=hedge)
+        name = self.prefix + target.name
+        return Try(target, self.earlier + self.attempts, visit.attempts > 1, ticket.probe, name, hedge)
 
     def _release(self, outcome: Outcome, now: float, failure: Failure | None = None) -> Target:
-        held, self._held = self._held, None
+        held, self._held, self._other = self._held, self._other, None
         assert held is not None, "no attempt is running"
         held.place.release(now)
         if failure is not None and failure.unsent:

@@ -65,6 +65,11 @@ def is_free(pool: Pool, request: Request) -> bool:
     return stateful.home(pool, request) is None
 
 
+def may_hedge(pool: Pool, request: Request) -> bool:
+    """Whether two targets may be asked at once (B23): as above, and no answer is kept where nobody would find it."""
+    return is_free(pool, request) and not (request.ties.kept and pool.stateful is not None)
+
+
 def may_leave(pool: Pool, request: Request, refusal: Refusal) -> bool:
     """Whether what no target of the pool can serve has another pool to go to: what is too long for all of them."""
     return (
@@ -220,6 +225,27 @@ class Journey:
     def abandon(self, now: float) -> None:
         """The running attempt is given up."""
         self._current.abandon(now)
+
+    def hedge_at(self) -> float | None:
+        """When a second target of the pool that is asked now may be asked, too."""
+        return self._current.hedge_at()
+
+    def hedge(self, now: float) -> Try | None:
+        """It is, if it may."""
+        return self._current.hedge(now)
+
+    def turn_to(self, target: Target) -> None:
+        """What is said next is about the attempt there."""
+        self._current.turn_to(target)
+
+    def outrun(self, now: float) -> None:
+        """The other one of the two attempts was first."""
+        self._current.outrun(now)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether another attempt still runs whose answer would be the answer."""
+        return self._current.awaits
 
     def settle(self, tokens: Tokens, now: float) -> None:
         """The running attempt ends and used so many tokens."""

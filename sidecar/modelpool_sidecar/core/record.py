@@ -6,13 +6,20 @@ Times are monotonic seconds; durations are seconds.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
 from modelpool_sidecar.core.outcome import Outcome
+
+HedgeResult = Literal["won", "lost", "failed", "left"]
+"""What became of a hedge: its answer was the answer, the other one was first, it failed, the client left before."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One try at one target. `number` counts from 1; `same_target`: a retry, not a fallback; `probe`: B36."""
+    """One try at one target. `number` counts from 1; `same_target`: a retry, not a fallback; `probe`: B36.
+
+    `hedge`: it began beside another one; `outrun`: another one answered first (B23).
+    """
 
     number: int
     target: str
@@ -26,6 +33,8 @@ class AttemptRecord:
     probe: bool
     recovery: str | None = None
     """How it went on with a stream that had broken (B26); None where it did not."""
+    hedge: bool = False
+    outrun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,19 @@ class Record:
     """Seconds that it waited for a place in its pool; None where it did not."""
 
     @property
+    def hedges(self) -> tuple[tuple[AttemptRecord, HedgeResult], ...]:
+        """The attempts that began beside another one, and what became of each (B23)."""
+        return tuple((each, _result(each, self.attempts)) for each in self.attempts if each.hedge)
+
+    @property
     def pool_label(self) -> str:
         """The pool as a metric label: `unknown` where the model name led nowhere."""
         return self.pool or "unknown"
+
+
+def _result(hedge: AttemptRecord, attempts: tuple[AttemptRecord, ...]) -> HedgeResult:
+    if hedge.outrun:
+        return "lost"
+    if hedge.outcome is Outcome.OK or (hedge is attempts[-1] and any(each.outrun for each in attempts)):
+        return "won"
+    return "left" if hedge.outcome is Outcome.CANCELLED else "failed"

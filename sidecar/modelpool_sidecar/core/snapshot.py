@@ -11,6 +11,7 @@ from modelpool_config import models as contract
 from modelpool_sidecar.core.allowance import Cap, LimitKey, RequestLimit
 from modelpool_sidecar.core.checking import Check
 from modelpool_sidecar.core.cost import Prices
+from modelpool_sidecar.core.hedging import Hedging
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.parameters import Parameters
 from modelpool_sidecar.core.queue import Queue
@@ -197,6 +198,8 @@ class Pool:
     """How a stream that breaks after its commit is gone on with (B26)."""
     caller_caps: Mapping[str, Cap] = field(default_factory=dict)
     """By caller, of those that have one: how many of its requests at once."""
+    hedging: Hedging | None = None
+    """When a second target is asked while the first one thinks (B23); None = never."""
 
     def admission_limits(self, caller: str | None) -> tuple[RequestLimit, ...]:
         """What stands in the way of a request before any target: the caller's own limits, then the pool's (B8)."""

@@ -14,6 +14,7 @@ from modelpool_sidecar.core.budget import RetryBudget
 from modelpool_sidecar.core.caps import Caps
 from modelpool_sidecar.core.estimate import Estimates
 from modelpool_sidecar.core.health import Health
+from modelpool_sidecar.core.hedging import HedgesByPool
 from modelpool_sidecar.core.learned import Learned
 from modelpool_sidecar.core.levels import Found, Levels
 from modelpool_sidecar.core.limits import Limited, Permit
@@ -34,6 +35,7 @@ class State:
         self._budgets: dict[str, RetryBudget] = {}
         self._unsupported: set[tuple[TargetKey, str]] = set()
         self.learned = Learned()
+        self.hedges = HedgesByPool()
         self.estimates = Estimates()
         self.quotas = Quotas(self.health)
         self.shaping = Shaping()
@@ -163,6 +165,7 @@ class State:
         limits |= {limit.key for pool in pools for own in pool.caller_limits.values() for limit in own}
         limits |= {limit.key for target in every for limit in target.limits}
         shut = {pool.name for pool in snapshot.pools.values() if isinstance(pool, ClosedPool)}
+        self.hedges.retain({pool.name for pool in pools if pool.hedging is not None} | shut)
         forgotten: list[tuple[str, ...]] = []
         for key in [key for key in self._health if key not in targets]:
             del self._health[key]
@@ -220,6 +223,7 @@ class State:
             if pool.queue is None
             else {"waiting": self.waiting(pool), "max": pool.queue.max, "timeout": pool.queue.timeout},
             "retriesLeft": budget.remaining(now),
+            "hedging": None if pool.hedging is None else self.hedges.describe(pool.name, pool.hedging),
             "fallbackPools": {when: list(names) for when, names in pool.fallback.pools.items()},
             "limits": [self.levels.describe(limit, now) for limit in pool.request_limits],
             "callerLimits": [

@@ -35,6 +35,7 @@ FIELDS: tuple[str, ...] = (
     "attempts",
     "outcomes",
     "recoveries",
+    "hedge",
     "observed",
     "queued_ms",
     "first_token_ms",
@@ -79,6 +80,7 @@ def log_line(record: Record, *, trace_id: str | None = None, ended: float | None
         "attempts": len(record.attempts),
         "outcomes": [_attempt(attempt) for attempt in record.attempts] or None,
         "recoveries": [str(recovery) for recovery in record.recoveries] or None,
+        "hedge": next((result for _, result in reversed(record.hedges)), None),
         "observed": list(record.observed) or None,
         "queued_ms": None if record.queued is None else _milliseconds(record.queued),
         "first_token_ms": None if record.first_token is None else _milliseconds(record.first_token),
@@ -98,6 +100,8 @@ def _attempt(attempt: AttemptRecord) -> dict[str, object]:
         "duration_ms": _milliseconds(attempt.ended - attempt.started),
         "probe": attempt.probe or None,
         "recovery": attempt.recovery,
+        "hedge": attempt.hedge or None,
+        "outrun": attempt.outrun or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 

@@ -47,6 +47,7 @@ class Metrics:
         self._fallbacks = _counter(names.FALLBACKS, self.registry)
         self._retries = _counter(names.RETRIES, self.registry)
         self._recoveries = _counter(names.RECOVERED, self.registry)
+        self._hedges = _counter(names.HEDGES, self.registry)
         self._tokens = _counter(names.TOKENS, self.registry)
         self._cost = _counter(names.COST_TOTAL, self.registry)
         self._over = _counter(names.LIMIT_OBSERVED, self.registry)
@@ -85,13 +86,20 @@ class Metrics:
             self._over.of((pool, limit)).inc()
         if record.caller is not None:
             self._count_caller(record, record.caller)
+        self._count_attempts(record)
+
+    def _count_attempts(self, record: Record) -> None:
+        pool = record.pool_label
         before = None
         for attempt in record.attempts:
             self._attempts.of((pool, attempt.target, attempt.provider, attempt.outcome.value)).inc()
-            if before is not None:
+            if before is not None and not attempt.hedge and attempt.number > before.number:
                 again = self._retries if attempt.same_target else self._fallbacks
                 again.of((pool, before.target, before.outcome.value)).inc()
-            before = attempt
+            if not attempt.outrun:
+                before = attempt
+        for attempt, result in record.hedges:
+            self._hedges.of((pool, attempt.target, result)).inc()
 
     def _count_caller(self, record: Record, caller: str) -> None:
         if caller not in self._callers:

@@ -57,6 +57,9 @@ PROBE = "modelpool.probe"
 SAME_TARGET = "modelpool.same_target"
 RECOVERY = "modelpool.recovery"
 RECOVERIES = "modelpool.recoveries"
+HEDGE = "modelpool.hedge"
+HEDGE_RESULT = "modelpool.hedge_result"
+OUTRUN = "modelpool.outrun"
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """What the HTTP conventions know; anything else is `_OTHER` in an attribute and `HTTP` in a span's name."""
@@ -160,7 +163,7 @@ FALLBACKS = Metric(
     "modelpool_fallbacks_total",
     "counter",
     ("pool", "target", "outcome"),
-    "Attempts that another target had to make, by the target and the outcome that caused it.",
+    "Attempts that another target had to make, by the target and the outcome that caused it; hedges are none.",
 )
 RETRIES = Metric(
     "modelpool_retries_total",
@@ -173,6 +176,12 @@ RECOVERED = Metric(
     "counter",
     ("pool", "mode", "result"),
     "Streams that broke where the pool sets recovery: each attempt to go on by its way, and None where none was made.",
+)
+HEDGES = Metric(
+    "modelpool_hedges_total",
+    "counter",
+    ("pool", "target", "result"),
+    "Second attempts beside a slow first one, by their target: won, lost to the first, failed, or left by the client.",
 )
 TOKENS = Metric(
     "modelpool_tokens_total",
@@ -249,6 +258,7 @@ METRICS: tuple[Metric, ...] = (
     FALLBACKS,
     RETRIES,
     RECOVERED,
+    HEDGES,
     TOKENS,
     COST_TOTAL,
     LIMIT_OBSERVED,

@@ -140,6 +140,8 @@ def chat_attributes(record: Record, peer: Peer) -> Attributes:
             attributes[name] = tokens
     if record.cost is not None:
         attributes[names.COST] = float(record.cost)  # an attribute has no decimal
+    for _, result in record.hedges:
+        attributes[names.HEDGE_RESULT] = result
     _add(attributes, names.CALLER, record.caller)
     _add(attributes, names.TARGET, record.target)
     _add(attributes, names.PROVIDER, record.provider)
@@ -169,6 +171,10 @@ def attempt_attributes(attempt: AttemptRecord, peer: Peer) -> Attributes:
     if attempt.probe:
         attributes[names.PROBE] = True
     _add(attributes, names.RECOVERY, attempt.recovery)
+    if attempt.hedge:
+        attributes[names.HEDGE] = True
+    if attempt.outrun:
+        attributes[names.OUTRUN] = True
     _add(attributes, names.ERROR_TYPE, attempt_error(attempt))
     return attributes
 

@@ -108,7 +108,7 @@ class RequestSpans:
         self._ended = True
         times = (self._started + self._offset, record.started + record.duration + self._offset)
         if self._chat_id is not None and self._peers:
-            last = record.attempts[-1].number if record.attempts else max(self._peers)
+            last = next((each.number for each in reversed(record.attempts) if not each.outrun), max(self._peers))
             peer = self._peers.get(last) or self._peers[max(self._peers)]
             self._exports.emit(
                 spans.chat_name(record.operation, record.requested_model),

@@ -82,6 +82,20 @@ async def test_without_a_budget_only_the_free_fallback_is_left() -> None:
         assert seen(held) == [1, 1]
 
 
+async def test_a_slow_answer_is_overtaken_by_the_other_target() -> None:
+    async with running(*PLACES, pools=[examples()["quick"]]) as held:
+        held.fakes["east"].answer_with(lambda attempt: RawAnswer(before=30.0) if attempt.number == 1 else None)
+        began = time.monotonic()
+        for _ in range(20):  # one of the two is chosen at random, and the slow one is so once
+            status, _ = await ask(held, "quick")
+            assert status == 200
+        assert time.monotonic() - began < 10.0
+        await held.quiet()
+        hedged = [record for record in held.records if record.hedges]
+        assert [record.target for record in hedged] == ["spare"]
+        assert len(held.records) == 20
+
+
 async def test_what_is_too_long_goes_to_the_large_pool_and_what_is_limited_to_the_overflow() -> None:
     names = ("assistant", "large", "overflow")
     async with running(*PLACES, pools=[examples()[name] for name in names]) as held:
@@ -99,7 +113,7 @@ async def test_what_is_too_long_goes_to_the_large_pool_and_what_is_limited_to_th
 
 
 def test_the_page_has_an_example_tried_here_for_each_name() -> None:
-    assert {"assistant", "patient", "strict", "thrifty"} <= set(examples())
+    assert {"assistant", "patient", "quick", "strict", "thrifty"} <= set(examples())
 
 
 @pytest.mark.parametrize("outcome", [each for each in Outcome if each not in {"Ok", "Stalled", "Cancelled"}])

@@ -83,10 +83,18 @@ def test_every_part_of_a_record_has_its_field():
 def test_the_fields_stand_in_the_documented_order():
     rare = {"first_token": 0.1, "client_retry": 1, "refusal": "upstream_error", "observed": ("pool/minute",)}
     broke = (Recovery("Replay", "Differs"), Recovery(None, "NotPossible", "inside reasoning"))
+    rare |= {"attempts": (attempt(outrun=True, outcome=Outcome.CANCELLED), attempt(2, hedge=True))}
     told = record(cost=Decimal("0.1"), stream=True, caller="alice", queued=0.5, recoveries=broke, **rare)
     line = logline.log_line(told, trace_id="ab", ended=0.0)
     assert tuple(json.loads(line)) == logline.FIELDS
     assert json.loads(line)["recoveries"] == ["Replay: Differs", "NotPossible: inside reasoning"]
+
+
+def test_a_hedge_tells_who_won_and_each_attempt_which_it_was():
+    attempts = (attempt(outcome=Outcome.CANCELLED, outrun=True), attempt(2, target="spare", hedge=True))
+    told = json.loads(logline.log_line(record(attempts=attempts)))
+    assert told["hedge"] == "won"
+    assert [(each.get("hedge"), each.get("outrun")) for each in told["outcomes"]] == [(None, True), (True, None)]
 
 
 def test_odd_names_from_outside_make_no_odd_line():

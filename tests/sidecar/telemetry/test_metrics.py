@@ -93,6 +93,50 @@ def test_attempts_fallbacks_and_retries_are_counted_by_their_cause(telemetry):
     assert value(telemetry, "modelpool_fallbacks_total", **primary, outcome="Failed") is None
 
 
+FIRST_LOST = attempt(1, outcome=Outcome.CANCELLED, outrun=True)
+HEDGE_LOST = attempt(2, target="spare", hedge=True, outcome=Outcome.CANCELLED, outrun=True)
+HEDGE_FAILED = attempt(2, target="spare", hedge=True, outcome=Outcome.FAILED)
+HEDGES = {
+    "the second answers": ((FIRST_LOST, attempt(2, target="spare", hedge=True)), "won"),
+    "the second answers and breaks": (
+        (FIRST_LOST, attempt(2, target="spare", hedge=True, outcome=Outcome.BROKEN)),
+        "won",
+    ),
+    "the first fails, the second answers": (
+        (attempt(1, outcome=Outcome.FAILED), attempt(2, target="spare", hedge=True)),
+        "won",
+    ),
+    "the first answers": ((HEDGE_LOST, attempt(1)), "lost"),
+    "the first is refused": ((attempt(1, outcome=Outcome.REJECTED), HEDGE_LOST), "lost"),
+    "the second fails": ((HEDGE_FAILED, attempt(1)), "failed"),
+    "both fail": ((HEDGE_FAILED, attempt(1, outcome=Outcome.FAILED)), "failed"),
+    "the client leaves": (
+        (attempt(2, target="spare", hedge=True, outcome=Outcome.CANCELLED), attempt(1, outcome=Outcome.CANCELLED)),
+        "left",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HEDGES)
+def test_hedges_are_counted_by_what_became_of_them_and_are_no_fallbacks(telemetry, what):
+    attempts, result = HEDGES[what]
+    end(telemetry, record(attempts=attempts))
+    results = ("won", "lost", "failed", "left")
+    told = {
+        each: value(telemetry, "modelpool_hedges_total", pool="chat", target="spare", result=each) for each in results
+    }
+    assert {name for name, count in told.items() if count} == {result}
+    assert b"modelpool_fallbacks_total{" not in telemetry.metrics_text()
+
+
+def test_the_attempt_after_two_at_once_is_the_fallback_of_the_one_that_failed_last(telemetry):
+    first = attempt(1, outcome=Outcome.UNREACHABLE)
+    end(telemetry, record(attempts=(HEDGE_FAILED, first, attempt(3, target="third"))))
+    told = {"pool": "chat", "target": "primary", "outcome": "Unreachable"}
+    assert value(telemetry, "modelpool_fallbacks_total", **told) == 1
+    assert value(telemetry, "modelpool_fallbacks_total", pool="chat", target="spare", outcome="Failed") is None
+
+
 def test_tokens_are_counted_as_told_and_not_where_nothing_was_told(telemetry):
     end(telemetry, record(usage=Usage(10, 20, 3, None)))
     end(telemetry, record(usage=Usage(1, 0, None, None)))
@@ -173,6 +217,7 @@ def full(telemetry):
     end(telemetry, record(stream=True, attempts=(attempt(), retried, attempt(3)), **rare))
     end(telemetry, record(cost=Decimal("0.1"), caller="alice", queued=0.5))
     end(telemetry, record(recoveries=(Recovery("Replay", "Recovered"),)))
+    end(telemetry, record(attempts=(attempt(outrun=True), attempt(2, hedge=True))))
     telemetry.config_reload(True, "sha256:a")
     telemetry.metrics.check("openai", "Ok")
     telemetry.observe(lambda: [TargetState("chat", "primary", "openai", "serving")], lambda: 1, lambda: [("chat", 2)])

@@ -129,6 +129,17 @@ def test_the_second_attempt_says_that_it_is_one():
     assert second["http.request.resend_count"] == 1
     assert second["modelpool.same_target"] is True
     assert second["modelpool.probe"] is True
+    assert "modelpool.hedge" not in first
+
+
+def test_of_two_at_once_each_attempt_says_which_it_was_and_the_call_who_won():
+    lost = attempt(outcome=Outcome.CANCELLED, outrun=True, status=None)
+    won = attempt(2, target="spare", hedge=True)
+    assert spans.attempt_attributes(lost, PEER)["modelpool.outrun"] is True
+    assert spans.attempt_error(lost) is None
+    assert spans.attempt_attributes(won, PEER)["modelpool.hedge"] is True
+    assert spans.chat_attributes(record(attempts=(lost, won)), PEER)["modelpool.hedge_result"] == "won"
+    assert "modelpool.hedge_result" not in spans.chat_attributes(record(), PEER)
 
 
 def test_a_recovery_is_told_by_the_attempt_and_by_the_call():
