@@ -9,6 +9,7 @@ AS = 500
 MODEL ?= chat
 COUNT ?= 60
 RATE ?= 5
+SECONDS ?= 120
 
 # A stamp carries the hash of the lock that it was made from: a new lock makes the environment anew, nothing else does.
 lock_hash = $(firstword $(shell cat $(1) 2>/dev/null | cksum))
@@ -16,7 +17,7 @@ RUN_STAMP := $(VENV)/.run-$(call lock_hash,requirements/run.txt)
 DEV_STAMP := $(VENV)/.dev-$(call lock_hash,requirements/run.txt requirements/dev.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help run ask break mend test coverage quick check generate fmt bench images lock clean
+.PHONY: help run ask break mend test coverage quick check generate fmt bench soak images lock clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## /  make \1\t/p' Makefile
@@ -67,6 +68,9 @@ fmt: $(DEV_STAMP) ## put the code in shape
 
 bench: $(RUN_STAMP) ## CPU, latency and memory beside nginx (ARGS=... for benchmarks/run.py)
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+soak: $(DEV_STAMP) ## a sidecar under all faults at once, and its books at the end (SECONDS=120)
+	@$(BIN)/python benchmarks/soak.py $(SECONDS)
 
 images: ## the operator's and the sidecar's image, with docker or buildah (REGISTRY=ghcr.io/acme TAG=)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) deploy/images.sh

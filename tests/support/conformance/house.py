@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import socket
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -84,7 +85,7 @@ class House:
         self.timeouts: Mapping[str, int] = TIMEOUTS
         self.sidecar, self.upstream, self.providers, self.names = sidecar, upstream, providers, names
         self.primary, self.backup = providers["primary"], providers["backup"]
-        self.records: list[Record] = []
+        self.records: deque[Record] = deque()
         self.clients: list[Client] = []
         self.tasks: set[asyncio.Task[Any]] = set()
         self.idle_tasks = 0
@@ -184,16 +185,17 @@ async def house(
     tls: Contexts | None = None,
     *,
     prefill: bool = False,
+    providers: Mapping[str, Provider] | None = None,
 ) -> AsyncIterator[House]:
     """`pool`: fields of pool `chat`. `timeouts`: of the providers, where they are others than usual. `tls`: contexts of
     a trusted server, of another one, and of who trusts the first; then the primary speaks TLS. `prefill`: the backup
-    declares it, and goes on from the text that it is given.
+    declares it, and goes on from the text that it is given. `providers`: others than the usual three.
 
     RuntimeError where something is left when it has stopped.
     """
     tasks: set[asyncio.Task[Any]] = set()
     _tasks.set(tasks)
-    providers = {name: Provider(name) for name in ("primary", "backup", "spare")}
+    providers = dict(providers or {name: Provider(name) for name in ("primary", "backup", "spare")})
     if tls is not None:
         providers["primary"].contexts = tls[:2]
     providers["backup"].takes_prefill = prefill
@@ -201,7 +203,7 @@ async def house(
         await provider.start()
     names = Names()
     upstream = AiohttpUpstream(ssl_context=tls[2] if tls is not None else None, resolver=names)
-    records: list[Record] = []
+    records: deque[Record] = deque(maxlen=100)
     settings = Settings(data_hosts=("127.0.0.1",), local_hosts=("127.0.0.1",), port=0)
     sidecar = Sidecar(settings, service.build({}), records.append, upstream=upstream)
     await sidecar.start()

@@ -250,8 +250,9 @@ class Provider:
         self._tasks.add(task)
         self.accepted += 1
         try:
-            if self.fault is not None and self.fault.connect is not None:
-                await self.fault.connect(wire)
+            fault = self.fault
+            if fault is not None and fault.connect is not None:
+                await fault.connect(wire)
                 return
             while await self._request(wire):
                 pass
