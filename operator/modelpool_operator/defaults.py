@@ -69,6 +69,7 @@ BUDGET_PER_SECOND = 3
 HEDGING_PERCENT = 5
 
 QUEUE_TIMEOUT = 10 * SECOND
+CONCURRENCY_MODE: Literal["Fixed"] = "Fixed"
 LIMIT_SCOPE: Literal["Divided"] = "Divided"
 LIMIT_COUNT: Literal["Total"] = "Total"
 LIMIT_BY: Literal["Pool"] = "Pool"

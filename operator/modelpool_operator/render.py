@@ -306,7 +306,11 @@ def _limits(spec: Limits | AttemptLimits | CallerLimits | None) -> contract.Limi
 
 
 def _concurrency(spec: Concurrency | AttemptConcurrency | CallerConcurrency) -> contract.Concurrency:
-    return contract.Concurrency(max=spec.max, queue=_queue(spec.queue) if isinstance(spec, Concurrency) else None)
+    return contract.Concurrency(
+        max=spec.max,
+        queue=_queue(spec.queue) if isinstance(spec, Concurrency) else None,
+        mode=(spec.mode if isinstance(spec, AttemptConcurrency) else None) or defaults.CONCURRENCY_MODE,
+    )
 
 
 def _limits_need_a_newer_sidecar(spec: ModelPoolSpec, targets: tuple[Target, ...]) -> bool:

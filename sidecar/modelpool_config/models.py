@@ -174,6 +174,8 @@ class Concurrency(Frozen):
 
     max: Annotated[int, Field(ge=1)]
     queue: Queue | None = None
+    mode: Literal["Fixed", "Adaptive"] = "Fixed"
+    """Adaptive: `max` is the ceiling of what is found out by trying (B39); at a target or provider alone."""
 
 
 class Limits(Frozen):

@@ -50,7 +50,7 @@ FIELDS = {
         "": "dialect baseURL auth headers forwardHeaders responseHeaders operations traffic timeouts health "
         "quotaDomain connections tracePropagation limits models fake",
         "limits": "requests tokens concurrency",
-        "limits.concurrency": "max",
+        "limits.concurrency": "max mode",
         "limits.tokens": "name max per burst by header scope mode count",
         "limits.requests": "name max per burst by header scope mode",
         "auth": "type apiKey",
@@ -98,7 +98,7 @@ FIELDS = {
         "limits.tokens": "name max per burst by header scope mode count",
         "limits.requests": "name max per burst by header scope mode",
         "targets.limits": "requests tokens concurrency",
-        "targets.limits.concurrency": "max",
+        "targets.limits.concurrency": "max mode",
         "targets.limits.tokens": "name max per burst by header scope mode count",
         "targets.limits.requests": "name max per burst by header scope mode",
         "limits.concurrency": "max queue",

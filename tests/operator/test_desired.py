@@ -268,7 +268,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         "limits": {
             "requests": ({"name": "m", "max": 60, "per": 60000, "burst": 5, "scope": "Sidecar", **tenants},),
             "tokens": (day,),
-            "concurrency": {"max": 4, "queue": {"max": 7, "timeout": 3000}},
+            "concurrency": {"max": 4, "queue": {"max": 7, "timeout": 3000}, "mode": "Fixed"},
         },
         "total": 30000,
         "lastResort": "Refuse",
@@ -318,7 +318,7 @@ def test_limits_that_an_older_sidecar_does_not_know_are_required_where_they_stan
         pool("at-once", limits={"concurrency": {"max": 9}}),
         pool("targets-at-once", targets=[_target("a", "openai", limits={"concurrency": {"max": 9}})]),
         pool("at-busy", targets=[_target("a", "busy")]),
-        provider("busy", limits={"concurrency": {"max": 9}}),
+        provider("busy", limits={"concurrency": {"max": 9, "mode": "Adaptive"}}),
     )
     config = _config(result)
     assert {pool.name: pool.requires for pool in config.pools} == {
@@ -339,7 +339,10 @@ def test_limits_that_an_older_sidecar_does_not_know_are_required_where_they_stan
     }
     assert {"concurrency", "limits"} <= contract.FEATURES
     [held] = [pool.targets[0].limits.concurrency for pool in config.pools if pool.name == "targets-at-once"]
-    assert held == contract.Concurrency(max=9, queue=None)
+    assert held == contract.Concurrency(max=9, queue=None, mode="Fixed")
+    assert [provider.limits.concurrency for provider in config.providers if provider.name == "busy"] == [
+        contract.Concurrency(max=9, queue=None, mode="Adaptive")
+    ]
 
 
 def test_a_fake_has_its_script_and_no_address() -> None:

@@ -30,6 +30,7 @@ COMPILED = {
         "health.successes": "health.successes",
         "health.rampUp": "health.rampUp",
         "connections.maxOpen": "connections.maxOpen",
+        "limits.concurrency.mode": "limits.concurrency.mode",
         "connections.idleTimeout": "connections.idleTimeout",
     },
     "ModelPool": {
@@ -55,7 +56,8 @@ DIFFERENTLY = {"models": "the pool's name"}
 def _compiled(kind: str) -> Any:
     """The smallest Provider or pool as the compiler fills it."""
     limited = pool(limits={"requests": [{"name": "m", "max": 9, "per": "1s"}]})
-    result = desired(observe([provider(auth=keyed()), limited, secret(api_key="k")]))
+    account = {"concurrency": {"max": 9}}
+    result = desired(observe([provider(auth=keyed(), limits=account), limited, secret(api_key="k")]))
     config = result.namespaces["default"].config
     return (config.providers[0] if kind == "Provider" else config.pools[0]).model_dump(mode="json", by_alias=True)
 

@@ -132,7 +132,8 @@ _token_limits = st.lists(
     unique_by=lambda limit: limit["name"],
 )
 _at_once = st.fixed_dictionaries({"max": st.integers(1, 100)})
-_attempt_limits = _part(requests=_request_limits, tokens=_token_limits, concurrency=_at_once)
+_adaptive = st.builds(lambda cap, mode: {**cap, **mode}, _at_once, _part(mode=st.sampled_from(["Fixed", "Adaptive"])))
+_attempt_limits = _part(requests=_request_limits, tokens=_token_limits, concurrency=_adaptive)
 providers = st.builds(
     lambda name, spec: resource("Provider", name, spec),
     st.sampled_from(PROVIDERS),

@@ -99,6 +99,12 @@ class AttemptConcurrency(Spec):
         description="Attempts at once, each counted to its end. Each sidecar takes max / number of sidecars in the "
         "namespace, at least 1. Nobody waits for a place here; a pool's own limit may have a queue."
     )
+    mode: Literal["Fixed", "Adaptive"] | None = Field(
+        default=None,
+        description="Fixed: max counts. Adaptive: max is the ceiling, and how many are borne is found out: less after "
+        "429, 503, 504, 529, timeouts and slow first tokens, one more for each round of good answers that used all of "
+        "it. Default: Fixed.",
+    )
 
 
 class CallerConcurrency(Spec):

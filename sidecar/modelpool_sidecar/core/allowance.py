@@ -146,10 +146,15 @@ class TokenLimit(RequestLimit):
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """At most `max` at once, requests of a caller or attempts at a target or Provider; each sidecar takes its part."""
+    """At most `max` at once, requests of a caller or attempts at a target or Provider; each sidecar takes its part.
+
+    `identity`: in mode Adaptive, whom the limit below `max` belongs to that is found out: a provider's model, or a
+    Provider; None in mode Fixed.
+    """
 
     key: LimitKey
     max: int
+    identity: tuple[str, ...] | None = None
 
     @property
     def level(self) -> str:
@@ -167,9 +172,12 @@ def place(level: str, owner: str) -> LimitKey:
     return level, owner, "concurrency"
 
 
-def caps(level: str, owner: str, raw: contract.Limits) -> tuple[Cap, ...]:
-    """The cap of one object, if it has one."""
-    return () if raw.concurrency is None else (Cap(place(level, owner), raw.concurrency.max),)
+def caps(level: str, owner: str, raw: contract.Limits, identity: tuple[str, ...] = ()) -> tuple[Cap, ...]:
+    """The cap of one object, if it has one. `identity`: what an adaptive one is known by."""
+    if raw.concurrency is None:
+        return ()
+    adaptive = raw.concurrency.mode == "Adaptive"
+    return (Cap(place(level, owner), raw.concurrency.max, identity if adaptive else None),)
 
 
 def compiled(level: str, owner: str, raw: contract.Limits) -> tuple[RequestLimit, ...]:

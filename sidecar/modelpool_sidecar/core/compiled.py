@@ -150,7 +150,7 @@ def _provider(raw: contract.Provider, fake_base_url: Callable[[str], str] | None
         check=None if health.active is None else checking.compiled(health.active, f"{parts.scheme}://{parts.netloc}"),
         prices=MappingProxyType({model.name: _prices(model.prices) for model in raw.models if model.prices}),
         limits=allowance.compiled("provider", raw.name, raw.limits),
-        caps=allowance.caps("provider", raw.name, raw.limits),
+        caps=allowance.caps("provider", raw.name, raw.limits, ("provider", raw.name, base_url)),
     )
 
 
@@ -273,18 +273,19 @@ def _target(
     pool: str, raw: contract.Target, provider: Provider, credential_digest: Callable[[str], str], changes: Parameters
 ) -> Target:
     credentials = "+".join(credential_digest(secret.credential) for secret in provider.secrets)
+    key = (provider.name, provider.base_url, raw.model or "", credentials)
     return Target(
         name=raw.name,
         provider=provider,
         model=raw.model,
         weight=raw.weight,
         priority=raw.priority,
-        key=(provider.name, provider.base_url, raw.model or "", credentials),
+        key=key,
         parameters=changes,
         changes_choices=parameters.change_choices(changes),
         match=tuple((header.name.lower(), header.value) for header in raw.match_headers),
         seed=hashing.number(raw.name),
         limits=(*allowance.compiled("target", f"{pool}/{raw.name}", raw.limits), *provider.limits),
-        caps=(*allowance.caps("target", f"{pool}/{raw.name}", raw.limits), *provider.caps),
+        caps=(*allowance.caps("target", f"{pool}/{raw.name}", raw.limits, key), *provider.caps),
         places=(allowance.place("target", f"{pool}/{raw.name}"), allowance.place("provider", provider.name)),
     )

@@ -184,6 +184,8 @@ class Dispatch:
                 self._wait(held.target).sample(now - held.since, now)
             if self.hedged:
                 self._time(held, now)
+            if self.stream:
+                held.place.first_token(now)
 
     def recover(self, now: float, wanted: Callable[[Target], bool]) -> Try | None:
         """After the commit the answer broke: another target to go on with it (B26), at once, or None. Not by `total`,
@@ -492,12 +494,12 @@ class Dispatch:
     def _release(self, outcome: Outcome, now: float, failure: Failure | None = None) -> Target:
         held, self._held, self._other = self._held, self._other, None
         assert held is not None, "no attempt is running"
-        held.place.release(now)
         if failure is not None and failure.unsent:
             held.grip.give_back(now)
         if self._measures and failure is not None and outcome is not Outcome.CANCELLED:
             self._wait(held.target).failed(now - held.since, now)
         blameless = failure is not None and (failure.blameless or failure.status in BLAMELESS_STATUSES)
+        held.place.end(now, outcome, failure.status if failure is not None else None, blameless=blameless)
         self.state.health(held.target).end(
             held.ticket,
             outcome,
@@ -535,7 +537,8 @@ def _wait(refused: Limited) -> float:
 def _at_its_limit(refused: Limited) -> Block:
     whose = "its provider's" if refused.level == "provider" else "its"
     if refused.kind == "concurrency":
-        return Block("limited", refused.retry_after, detail=f"{whose} limit of {refused.max} at once")
+        kind = "adaptive limit" if refused.adaptive else "limit"
+        return Block("limited", refused.retry_after, detail=f"{whose} {kind} of {refused.max} at once")
     unit = "" if refused.kind == "requests" else f" {refused.kind}"
     values = f" for this value of {refused.header}" if refused.header else ""
     asked = f", for about {refused.asked}" if unit else ""

@@ -162,6 +162,8 @@ class Limited:
     own: bool = False
     """It was reached by the caller alone."""
     waiting: int = 0
+    adaptive: bool = False
+    """`max` is what was found out, not what was set."""
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:

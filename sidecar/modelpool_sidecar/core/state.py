@@ -29,7 +29,7 @@ class State:
 
     def __init__(self, sidecars: int = 1) -> None:
         self.levels = Levels(sidecars)
-        self.caps = Caps(self.levels)
+        self.caps = Caps(self.levels, self.health)
         self._places: dict[str, Places] = {}
         self._health: dict[TargetKey, Health] = {}
         self._budgets: dict[str, RetryBudget] = {}
@@ -173,7 +173,8 @@ class State:
         forgotten += self.levels.retain(limits, shut)
         self.caps.retain(
             {key for target in every for key in target.places}
-            | {cap.key for pool in pools for cap in pool.caller_caps.values()}
+            | {cap.key for pool in pools for cap in pool.caller_caps.values()},
+            {cap.identity for target in every for cap in target.caps},
         )
         for name in [name for name in {**self._places, **self._budgets} if name not in snapshot.pools]:
             self._places.pop(name, None)
@@ -257,7 +258,7 @@ class State:
             **health.describe(now),
             "limits": [
                 *(self.levels.describe(limit, now) for limit in target.limits),
-                *(self.caps.describe(cap) for cap in target.caps),
+                *(self.caps.describe(cap, target) for cap in target.caps),
             ],
             "share": round(health.share(now) * self.shaping.share(target, now), 3),
             "shaped": self.shaping.describe(target, now),

@@ -60,6 +60,7 @@ async def test_every_example_of_the_page_does_what_the_page_says() -> None:
     config = examples()
     assert [pool.name for pool in config.pools] == [
         "busy",
+        "finding",
         "minute",
         "patient",
         "spill",
@@ -89,6 +90,16 @@ async def test_every_example_of_the_page_does_what_the_page_says() -> None:
         assert sorted(where for [(where, _)] in together) == ["concurrency_exceeded"] * 5 + ["east"] * 5
         together = await asyncio.gather(*(asked(held, "busy", 1) for _ in range(4)))
         assert sorted(where for [(where, _)] in together) == ["all_limited", "cloud", "self-hosted", "self-hosted"]
+        assert names(await asked(held, "finding", 2)) == ["east"] * 2
+        for fake in held.fakes.values():
+            fake.break_as("503")
+        assert names(await asked(held, "finding", 1)) == ["east"]
+        async with aiohttp.ClientSession() as session, session.get(f"{held.local}/-/state") as answer:
+            told = (await answer.json())["pools"]
+        [cap] = next(pool for pool in told if pool["name"] == "finding")["targets"][0]["limits"]
+        assert (cap["max"], cap["adaptive"]) == (200, 50), "asked twice: a half each time"
+        for fake in held.fakes.values():
+            fake.mend()
         watched = await asked(held, "watched", 3)
         assert names(watched) == ["east"] * 3
         assert not any("x-ratelimit-limit-requests" in headers for _, headers in watched)

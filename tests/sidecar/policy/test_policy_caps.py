@@ -22,8 +22,8 @@ NOW = 1_000.0
 Cap = int | None
 
 
-def at_once(most: Cap) -> dict[str, Any]:
-    return {} if most is None else {"limits": {"concurrency": {"max": most}}}
+def at_once(most: Cap, mode: str = "Fixed") -> dict[str, Any]:
+    return {} if most is None else {"limits": {"concurrency": {"max": most, "mode": mode}}}
 
 
 def capped(target: Cap = None, provider: Cap = None, **changes: Any) -> Snapshot:
@@ -292,19 +292,19 @@ class AnyCaps(RuleBasedStateMachine):
         self.state = State()
         self.running: list[tuple[Permit, Dispatch, Try | None, str]] = []
         self.waiting: list[tuple[Waiting, str]] = []
-        self.shape(2, 3, 2, 4, 1)
+        self.shape(2, 3, 2, 4, 1, "Fixed")
 
     @rule(own=st.integers(1, 4), account=st.integers(1, 4), caller=st.integers(1, 3), places=st.integers(1, 6),
-          sidecars=st.integers(1, 3))  # fmt: skip
-    def shape(self, own: int, account: int, caller: int, places: int, sidecars: int) -> None:
+          sidecars=st.integers(1, 3), mode=st.sampled_from(["Fixed", "Adaptive"]))  # fmt: skip
+    def shape(self, own: int, account: int, caller: int, places: int, sidecars: int, mode: str) -> None:
         """A reload, with other numbers."""
         entries = ({"name": "alice", "limits": {"concurrency": {"max": caller}}},)
         pool = a_pool(
-            targets=[a_target(**at_once(own)), a_target("other", provider="primary")],
+            targets=[a_target(**at_once(own, mode)), a_target("other", provider="primary")],
             callers={"keys": "team", "source": "Secret team-keys", "entries": entries},
             limits={"concurrency": {"max": places, "queue": {"max": 2, "timeout": 10_000}}},
         )
-        self.snapshot = a_snapshot([pool], [a_provider(**at_once(account))])
+        self.snapshot = a_snapshot([pool], [a_provider(**at_once(account, mode))])
         self.pool = the_pool(self.snapshot)
         self.state.sidecars = sidecars
         self.most = {"target": max(1, own // sidecars), "provider": max(1, account // sidecars),
@@ -336,9 +336,8 @@ class AnyCaps(RuleBasedStateMachine):
             assert {**self.counted(), "caller": 0} == {**before, "caller": 0}
             permit.refund(NOW)
             return
-        if isinstance(step, Try):
-            assert before["provider"] < self.most["provider"]
-            assert step.target.name == "other" or before["target"] < self.most["target"]
+        if isinstance(step, Try):  # a request goes by the snapshot that it came under (B46)
+            assert all(before[cap.level] < self.state.caps.allowed(cap) for cap in step.target.caps)
         self.running.append((permit, dispatch, step if isinstance(step, Try) else None, caller))
 
     @precondition(lambda self: self.running)
@@ -346,7 +345,7 @@ class AnyCaps(RuleBasedStateMachine):
     def go(self, pick: int, end: str, twice: bool) -> None:
         permit, dispatch, step, caller = self.running.pop(pick % len(self.running))
         if end == "again" and step is not None:
-            dispatch.observe(failure(step), NOW)
+            dispatch.observe(failure(step, status=503), NOW)
             self.step(permit, dispatch, caller)
             return
         if end == "complete" and step is not None:
