@@ -96,7 +96,8 @@ def _walk(walk: Mapping[str, Any]) -> Iterator[Line]:
             yield _SOFT, f"{_INDENT * 2}sent with {', '.join(changes)}"
     end = walk["end"]
     if end is not None:
-        yield "", f"{_INDENT}then {end['status']} {end['code']}"
+        how = end["status"] if end["status"] >= 400 else "an error event,"  # the head was out
+        yield "", f"{_INDENT}then {how} {end['code']}"
 
 
 def _limits(limits: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
@@ -126,6 +127,10 @@ def _fallback(rules: Mapping[str, Any]) -> Iterator[Line]:
     yield "", f"{_INDENT}when all of them cool: {rules['lastResort']}"
     for when, names in rules["pools"].items():
         yield "", f"{_INDENT}then to pool {' or '.join(names)}: {when}"
+    streams = rules["streaming"]
+    held = "it is whole" if streams["commit"] == "Complete" else "its first token"
+    yield "", f"{_INDENT}a stream falls back until {held}; its head waits {streams['headHold']:g} s at most"
+    yield "", f"{_INDENT}in silence it brings a comment every {streams['keepAlive']:g} s"
     for way, targets in rules["recovery"].items():
         yield "", f"{_INDENT}a stream that breaks: {way} at {', '.join(targets) or 'no target: none declares Prefill'}"
     hedging = rules["hedging"]
@@ -135,7 +140,7 @@ def _fallback(rules: Mapping[str, Any]) -> Iterator[Line]:
         share = f"for at most {hedging['maxPercent']} % of the requests"
         yield "", f"{_INDENT}a second target beside a slow one after {when}, {share}"
     known = frozenset(("outcomes", "statuses", "maxAttempts", "sameTarget", "retryBudget", "lastResort", "pools"))
-    known |= {"recovery", "hedging"}
+    known |= {"recovery", "hedging", "streaming"}
     for name, value in rules.items():
         if name not in known:
             yield "", f"{_INDENT}{name}: {value}"

@@ -193,9 +193,10 @@ def _no_caller(rehearsal: Rehearsal, caller: str) -> str:
 
 
 def _refusal(take: Take) -> dict[str, Any] | None:
-    if take.status < 400:
+    if take.record.refusal is None and take.status < 400:
         return None
-    error = json.loads(take.body)["error"]
+    told = json.loads(take.body)
+    error = told.get("error", told)  # the Responses API's event is flat
     helpful = {name: value for name, value in take.headers if name in ("retry-after", "allow", "www-authenticate")}
     return {"status": take.status, "code": error["code"], "message": error["message"], "headers": helpful}
 
@@ -358,6 +359,11 @@ def _fallback(pool: Pool) -> dict[str, Any]:
         "retryBudget": {"percent": rules.budget_percent, "minPerSecond": rules.budget_per_second},
         "lastResort": "SoonestToRecover" if pool.last_resort else "Refuse",
         "pools": {when: list(names) for when, names in rules.pools.items()},
+        "streaming": {
+            "commit": "Complete" if pool.streaming.complete else "FirstToken",
+            "headHold": pool.streaming.head_hold,
+            "keepAlive": pool.streaming.keep_alive,
+        },
         "recovery": {way: _recover(pool, way) for way in pool.recovery},
         "hedging": None if pool.hedging is None else _hedging(pool.hedging),
         **{name: str(value) for name, value in more.items()},

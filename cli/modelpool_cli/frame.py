@@ -18,7 +18,7 @@ _TARGET = frozenset(
 ) | {"inFlight", "unsupported", "blocked", "why", "limits"}
 _POOL = frozenset(
     ("name", "models", "closed", "message", "digest", "inFlight", "concurrency", "retriesLeft", "limits", "targets")
-) | {"unresolved", "servingPriority", "strategy", "queue", "callers", "stateful", "recovery", "hedging"}
+) | {"unresolved", "servingPriority", "strategy", "queue", "callers", "stateful", "recovery", "hedging", "commit"}
 _LIMIT = frozenset(("name", "level", "max", "per", "burst", "remaining", "reset", "inFlight"))
 
 
@@ -122,6 +122,8 @@ def _pool(pool: Mapping[str, Any]) -> Iterator[Line]:
         yield [("  for ", PLAIN), (_callers(pool["callers"]), PLAIN)]
     if pool.get("stateful"):
         yield [(f"  files, batches and kept answers live at {pool['stateful']}", SOFT)]
+    if pool.get("commit") == "Complete":
+        yield [("  streams are held until they are whole", SOFT)]
     if pool.get("recovery"):
         yield [(f"  streams that break are recovered: {', then '.join(pool['recovery'])}", SOFT)]
     yield from _targets(pool)

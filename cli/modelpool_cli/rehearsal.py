@@ -233,6 +233,8 @@ class _Client:
             self.on_delivered()
 
     def fail(self, event: bytes | None) -> None:
+        """The head was out: `body` is what the first error event says."""
+        self.body = (event or b"").partition(b"data: ")[2].partition(b"\n")[0]
         self.finish()
 
 

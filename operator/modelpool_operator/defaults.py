@@ -41,6 +41,9 @@ STRATEGY: Literal["Weighted"] = "Weighted"
 TOTAL = 600 * SECOND
 LAST_RESORT: Literal["SoonestToRecover"] = "SoonestToRecover"
 PINNING: Literal["Allowed"] = "Allowed"
+COMMIT: Literal["FirstToken"] = "FirstToken"
+KEEP_ALIVE = 15 * SECOND
+HEAD_HOLD = 15 * SECOND
 PREFILL: Literal["Message"] = "Message"
 RESPONSE_MODEL: Literal["Served"] = "Served"
 

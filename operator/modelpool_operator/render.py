@@ -15,7 +15,16 @@ from modelpool_operator.api.limits import (
     Queue,
     RequestLimit,
 )
-from modelpool_operator.api.modelpool import Fallback, Hedging, ModelPool, ModelPoolSpec, Parameter, SameTarget, Target
+from modelpool_operator.api.modelpool import (
+    Fallback,
+    Hedging,
+    ModelPool,
+    ModelPoolSpec,
+    Parameter,
+    SameTarget,
+    Streaming,
+    Target,
+)
 from modelpool_operator.api.provider import (
     ActiveCheck,
     APIKey,
@@ -134,7 +143,16 @@ def pool(
         response_model=(spec.response.model if spec.response else None) or defaults.RESPONSE_MODEL,
         parameters=_parameters(spec.parameters),
         callers=callers(resource),
+        streaming=_streaming(spec.streaming or Streaming()),
         recovery=(spec.streaming.recovery if spec.streaming else None) or (),
+    )
+
+
+def _streaming(spec: Streaming) -> contract.Streaming:
+    return contract.Streaming(
+        commit=spec.commit or defaults.COMMIT,
+        keep_alive=_time(spec.keep_alive, defaults.KEEP_ALIVE),
+        head_hold=_time(spec.head_hold, defaults.HEAD_HOLD),
     )
 
 

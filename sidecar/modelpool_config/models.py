@@ -372,6 +372,15 @@ class Hedging(Frozen):
     max_percent: Annotated[int, Field(ge=1, le=100)]
 
 
+class Streaming(Frozen):
+    """When a stream's bytes go out (B24). A reader that does not know it commits at the first token, after a head that
+    it holds as long: no harm."""
+
+    commit: Literal["FirstToken", "Complete"] = "FirstToken"
+    keep_alive: Milliseconds = 15_000
+    head_hold: Milliseconds = 15_000
+
+
 class Pool(Frozen):
     """The model names that clients use, the targets behind them and the rules between."""
 
@@ -395,6 +404,7 @@ class Pool(Frozen):
     callers: Callers | None = None
     """None: everybody who reaches the sidecar."""
     stateful: Stateful | None = None
+    streaming: Streaming = Streaming()
     recovery: tuple[RecoveryMode, ...] = ()
     """In the order to try. A reader that does not know it lets such a stream end with its fault, which is no harm."""
     hedging: Hedging | None = None

@@ -6,6 +6,7 @@ from modelpool_sidecar.core.dispatch import Dispatch
 from modelpool_sidecar.core.limits import Permit, tightest
 from modelpool_sidecar.core.limits import headers as limit_headers
 from modelpool_sidecar.core.onward import Journey
+from modelpool_sidecar.core.operations import Operation
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.snapshot import Pool
@@ -14,6 +15,8 @@ from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.ports import Downstream, Headers
 
 _NEVER_RELAYED = ("retry-after", "retry-after-ms")
+_EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
+KEEP_ALIVE = b": keep-alive\n\n"
 
 
 class Answering:
@@ -26,13 +29,25 @@ class Answering:
         self._permit, self._walk = permit, walk
         self.begun = False
         """The head is out."""
+        self.early = False
+        """It went out before anybody had an answer (B24)."""
+        self.content = False
+        """Something of the answer went out after it."""
         self.ended = False
         """Nothing more is said to the client."""
         self.relayed = 0
         """Bytes of the body that were passed on."""
+        self._slow = False
 
     def head(self, status: int, headers: Headers, length: int | None, *, more: Headers = (), own: bool = False) -> None:
-        """A provider's head with ours; `own`: there is no provider's. `length`: of the body, None if not known."""
+        """A provider's head with ours; `own`: there is no provider's. `length`: of the body, None if not known.
+
+        Where a head is out already, a comment says who answers.
+        """
+        if self.early:
+            said = (f": {name}: {value}\n" for name, value in self._who())
+            self._downstream.write("".join((*said, "\n")).encode("ascii", "replace"))
+            return
         self.begun, self._account.status = True, status
         target = self._account.target
         passed = headers if own or target is None else openai.answer_headers(headers, target.provider)
@@ -40,10 +55,27 @@ class Answering:
         limits = limit_headers(tightest((*self._permit.told, *self._walk.told)))
         self._downstream.head(status, (*passed, *more, *limits, *self._told(), *framing))
 
+    def open(self) -> None:
+        """The head of a stream, before anybody has an answer: 200, and no word on who gives it (B24)."""
+        self.begun, self.early, self._account.status = True, True, 200
+        limits = limit_headers(tightest(self._permit.told))
+        self._downstream.head(200, (*_EVENTS, *limits, *self._named()))
+
     def body(self, data: bytes) -> bool:
         """A part of the body. False: the client is slow (B30)."""
+        self.content = True
         self.relayed += len(data)
-        return self._downstream.write(data)
+        self._slow = not self._downstream.write(data)
+        return not self._slow
+
+    def comment(self) -> None:
+        """A sign of life (B33); a client that does not read has no use for it."""
+        if not self._slow and not self.ended:
+            self._downstream.write(KEEP_ALIVE)
+
+    def writable(self) -> None:
+        """The client has caught up."""
+        self._slow = False
 
     def finish(self) -> None:
         """The answer is complete."""
@@ -56,8 +88,11 @@ class Answering:
         self._downstream.fail(event)
 
     def refuse(self, refusal: Refusal) -> None:
-        """An answer of our own."""
+        """An answer of our own; an error event where the head is out."""
         self._account.refusal = refusal.code
+        if self.begun:
+            self.fail(openai.error_event(self._operation, refusal.code, refusal.message))
+            return
         body = openai.refusal_body(refusal)
         head = (("content-type", "application/json"), *refusal.all_headers)
         self.head(refusal.status, head, len(body), own=True)
@@ -65,8 +100,16 @@ class Answering:
         self.finish()
 
     def relay_failure(self, failure: Failure) -> None:
-        """A provider's failed answer, as it came, with our word on repeating it (B21, B42)."""
+        """A provider's failed answer, as it came, with our word on repeating it (B21, B42).
+
+        Where the head is out, its words become an error event.
+        """
         assert failure.status is not None, "only an answer is relayed"
+        if self.begun:
+            said = openai.read_error(failure.body)
+            message = said.message or f"pool {self._pool.name}: {failure.detail}"
+            self.fail(openai.error_event(self._operation, said.code or said.type or "upstream_error", message))
+            return
         more: list[tuple[str, str]] = []
         if failure.retry_after is not None:
             more.append(("retry-after", retryafter.sent(failure.retry_after)))
@@ -79,11 +122,19 @@ class Answering:
 
     def _told(self) -> Headers:
         """The headers that say who answered (B41)."""
-        place, spent = self._account.place, self._account.cost()
-        return (
-            ("x-modelpool-pool", self._pool.name),
-            *((("x-modelpool-target", place),) if place is not None else ()),
-            ("x-modelpool-attempts", str(self._walk.attempts)),
-            ("x-modelpool-config", self._pool.short_digest),
-            *((("x-modelpool-cost", cost.plain(spent)),) if spent is not None else ()),
-        )
+        spent = self._account.cost()
+        priced = (("x-modelpool-cost", cost.plain(spent)),) if spent is not None else ()
+        return (*self._named(), *self._who(), *priced)
+
+    def _named(self) -> Headers:
+        return (("x-modelpool-pool", self._pool.name), ("x-modelpool-config", self._pool.short_digest))
+
+    def _who(self) -> Headers:
+        place = self._account.place
+        target = (("x-modelpool-target", place),) if place is not None else ()
+        return (*target, ("x-modelpool-attempts", str(self._walk.attempts)))
+
+    @property
+    def _operation(self) -> Operation:
+        assert self._account.request is not None, "it was admitted"
+        return self._account.request.operation

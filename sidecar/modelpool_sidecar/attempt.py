@@ -2,7 +2,7 @@
 
 Theory. A run is in one phase at a time: waiting for the head; then, by the head, reading a *failed* answer (to classify
 it), a *whole* one (to judge it before anything goes out), *bytes* that go out as they come (sound), or an event
-*stream* (held until its first content, B24).
+*stream* (held until its first content, or to its end, B24).
 Until the owner hears `committed` it may still hear `failed`, and the walk goes on elsewhere; afterwards it hears `body`
 and exactly one of `answered` and `broken`. A run says nothing after that, and nothing after `cancel`.
 
@@ -22,7 +22,7 @@ from modelpool_sidecar.orders import Fault, Order, Owner
 from modelpool_sidecar.ports import Attempt, Clock, ErrorKind, Headers, UpstreamRequest
 
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
-"""A whole answer is held up to here, then it is committed and passed on (B24)."""
+"""A whole answer, and a stream that is held to its end, is held up to here, then committed and passed on (B24)."""
 MAX_FAILED_BYTES = 16 * 1024
 MAX_RELAYED_ERROR_BYTES = 1024 * 1024
 FAILED_BODY_SECONDS = 0.1
@@ -30,6 +30,8 @@ FAILED_BODY_SECONDS = 0.1
 DECIDING_BODY_SECONDS = 2.0
 """Where the words decide (a quota or a rate, an unknown model or an unknown path), and the client may be told them."""
 MAX_PREAMBLE_BYTES = 64 * 1024
+"""A stream without content is held up to here; then its head goes out, and the rest is held up to the next bound."""
+MAX_OPENED_BYTES = 1024 * 1024
 DONE_SECONDS = 2.0
 """After every choice has finished: this long for usage and [DONE], then we supply it (B27)."""
 LINGER_SECONDS = 0.1
@@ -63,6 +65,8 @@ class AttemptRun:
 
     def __init__(self, order: Order, make: Callable[[], Attempt], owner: Owner, clock: Clock) -> None:
         self.status: int | None = None
+        self.first_token: float | None = None
+        """When the first output of a stream came (monotonic)."""
         self._order, self._make, self._owner, self._clock = order, make, owner, clock
         self._transport = make()
         self._headers: Headers = ()
@@ -316,11 +320,23 @@ class AttemptRun:
                 self._owner.body(out)
             return
         self._held += out
-        if (reader.committed and reader.tokens_seen) or len(self._held) > MAX_PREAMBLE_BYTES:
+        begins = self.first_token is None and reader.committed and reader.tokens_seen > 0
+        if begins:
+            self.first_token = self._last_token = self._clock.now()
+        commits = self._held_enough()
+        if commits:
             self._commit(None)
             self._last_token = self._clock.now()
-            if self._phase == "stream" and not reader.finished:
-                self._deadlines.phase(self._order.timeouts.idle, self._idle)
+        if (begins or commits) and self._phase == "stream" and not reader.finished:
+            self._deadlines.phase(self._order.timeouts.idle, self._idle)
+
+    def _held_enough(self) -> bool:
+        if self.first_token is not None:
+            return not self._order.whole or len(self._held) > MAX_WHOLE_BYTES
+        if len(self._held) > MAX_PREAMBLE_BYTES and self._order.opens:
+            self._owner.head_is_due()
+            return len(self._held) > MAX_OPENED_BYTES
+        return len(self._held) > MAX_PREAMBLE_BYTES
 
     def _error_event(self, reader: StreamReader) -> None:
         error = reader.error or NO_ERROR
@@ -328,7 +344,8 @@ class AttemptRun:
         if self._committed:
             self._break(Outcome.BROKEN, detail, told=True)
         else:
-            self._fail(Fault(Outcome.EMPTY, detail, self.status), close=True)
+            outcome = Outcome.EMPTY if self.first_token is None else Outcome.BROKEN
+            self._fail(Fault(outcome, detail, self.status), close=True)
 
     def _stream_ended(self) -> None:
         reader = self._reader

@@ -22,6 +22,7 @@ from modelpool_sidecar.core.dispatch import Outlook, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit
 from modelpool_sidecar.core.needs import Tiers
 from modelpool_sidecar.core.onward import Reach
+from modelpool_sidecar.core.operations import CHAT, COMPLETIONS, RESPONSES
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
@@ -35,9 +36,13 @@ from modelpool_sidecar.orders import Fault, Order, Owner
 from modelpool_sidecar.ports import Downstream, Headers, Timer, UpstreamRequest
 from modelpool_sidecar.recovering import Recovering
 from modelpool_sidecar.services import Services
+from modelpool_sidecar.silence import Silence
 from modelpool_sidecar.walks import Walks
 
 logger = logging.getLogger(__name__)
+
+_OPEN = (CHAT, COMPLETIONS, RESPONSES)
+"""Whose streams may begin before anybody has an answer: what comes then is a stream, or no answer (B24)."""
 
 
 class Exchange:
@@ -73,6 +78,10 @@ class Exchange:
         self._beside: Leg | None = None  # the other one, where two attempts run
         self._timer: Timer | None = None
         self._recovering: Recovering | None = None
+        self._opens = request.stream and request.operation in _OPEN
+        self._silence = Silence(
+            services.clock, pool.streaming, partial(self._safely, self._open), self._answering.comment
+        )
 
     def __repr__(self) -> str:
         return f"<Exchange {self._pool.name}: attempt {self._dispatch.attempts}, {self._run or 'between attempts'}>"
@@ -92,17 +101,29 @@ class Exchange:
 
     def start(self) -> None:
         """Walk."""
-        try:
-            self._start()
-        except Exception as error:  # whatever it is: a client waits
-            self.crashed(error)
+        self._safely(self._start)
 
     def _start(self) -> None:
         self._downstream.on_gone = self._gone
         self._downstream.on_writable = self._writable
         self._downstream.on_delivered = self._settle
         self._downstream.on_drain_deadline = lambda: self.stop("the sidecar is shutting down")
+        if self._opens:
+            self._silence.hold(self._account.started)
         self._advance()
+
+    def _safely(self, step: Callable[[], None]) -> None:
+        """A call from outside."""
+        try:
+            step()
+        except Exception as error:  # whatever it is: a client waits
+            self.crashed(error)
+
+    def _open(self) -> None:
+        """No content has come in time: the client gets the head, and signs of life (B24)."""
+        if not self._answering.begun:
+            self._answering.open()
+            self._silence.begin()
 
     def stop(self, message: str) -> None:
         """The process ends before the request does (B51): a stream ends by B25, the rest is refused."""
@@ -125,18 +146,11 @@ class Exchange:
                 self._attempt(step)
             case Sleep():
                 delay = max(0.0, step.until - self._services.clock.now())
-                self._timer = self._services.clock.call_later(delay, self._wake)
+                self._timer = self._services.clock.call_later(delay, partial(self._safely, self._advance))
             case Stop(answer=Refusal() as refusal):
                 self._answering.refuse(refusal)
             case Stop(answer=Failure() as failure):
                 self._answering.relay_failure(failure)
-
-    def _wake(self) -> None:
-        """A sleep is over."""
-        try:
-            self._advance()
-        except Exception as error:  # whatever it is: a client waits
-            self.crashed(error)
 
     def _attempt(self, step: Try) -> None:
         services, request, provider = self._services, self._request, step.target.provider
@@ -164,6 +178,8 @@ class Exchange:
             requested_model=request.model if self._pool.rewrite_model else None,
             deadline_is_clients=self._hurried,
             outcome=partial(stateful.outcome, request),
+            whole=request.stream and self._pool.streaming.complete,
+            opens=self._opens and not self._answering.begun,
             choices=parsing.choices(body) if self._counts_anew(step) else request.choices,
         )
         at = self._dispatch.hedge_at() if recovering is None else None
@@ -266,15 +282,22 @@ class Exchange:
             self._outrun()
         self._account.answer = answer
         now = self._services.clock.now()
-        self._dispatch.commit(now)
+        begun = self._run.first_token if self._run is not None else None
+        self._dispatch.commit(now, begun)
         self._hear(headers)
         if self._recovering is not None:  # the head is out, and what comes now is held against what was sent
             return
         if self._dispatch.pool.recovery and recovery.concerns(self._request):
             self._recovering = self._recoverable()
         if self._request.stream:
-            self._account.first_token = now - self._account.started
+            self._account.first_token = (now if begun is None else begun) - self._account.started
         self._answering.head(status, headers, length)
+        if self._run is not None and self._run.tokens_seen is not None:
+            self._silence.begin()
+
+    def head_is_due(self) -> None:
+        """So much is held without content that the head is not worth to be held."""
+        self._open()
 
     def _hear(self, headers: Headers) -> None:
         """What the answer says of the account's limits (B39)."""
@@ -290,6 +313,7 @@ class Exchange:
                 self._useless(self._recovering.differs)
             if not data:
                 return
+        self._silence.heard()
         if not self._answering.body(data) and self._run is not None:
             self._run.pause()
 
@@ -359,16 +383,13 @@ class Exchange:
         assert self._recovering is not None, "there was something to go on from"
         if self._recovering.refuse(why):
             self._run.cancel()
-            self._timer = self._services.clock.call_later(0, self._elsewhere)
+            self._timer = self._services.clock.call_later(0, partial(self._safely, self._elsewhere))
 
     def _elsewhere(self) -> None:
-        try:
-            self._drop_attempt(Outcome.CANCELLED)
-            assert self._recovering is not None, "an attempt went on with it"
-            self._recovering.over("Differs")
-            self._go_on()
-        except Exception as error:  # whatever it is: a client waits
-            self.crashed(error)
+        self._drop_attempt(Outcome.CANCELLED)
+        assert self._recovering is not None, "an attempt went on with it"
+        self._recovering.over("Differs")
+        self._go_on()
 
     # -- ends
 
@@ -387,11 +408,13 @@ class Exchange:
                 self._settle()
 
     def _error_event(self, code: str, message: str) -> bytes | None:
-        if self._recovering is not None:  # of chat or text completions, whoever answers
+        early = self._answering.early and not self._answering.content
+        if early or self._recovering is not None:  # whoever answers, or nobody does
             return openai.error_event(self._request.operation, code, message)
         return self._run.error_event(code, message) if self._run is not None else None
 
     def _writable(self) -> None:
+        self._answering.writable()
         if self._run is not None:
             self._run.resume()
 
@@ -423,6 +446,7 @@ class Exchange:
         self._books.count(answer, seen, self._answering.relayed, refused=refused)
 
     def _settle(self) -> None:
+        self._silence.end()
         if self._recovering is not None and not self._books.over:
             self._account.recoveries = self._recovering.ended()
         if self._books.settle():

@@ -34,6 +34,10 @@ class Turning:
         self._turn()
         self._owner.committed(status, headers, length, answer)
 
+    def head_is_due(self) -> None:
+        """The client gets a head, whoever answers."""
+        self._owner.head_is_due()
+
     def body(self, data: bytes) -> None:
         """A part of the answer's body."""
         self._owner.body(data)

@@ -18,7 +18,8 @@ class Order:
 
     `policy_is_fault`: a finish by the content filter goes on to another target, because the pool asks for it.
     `deadline_is_clients`: the client itself lowered the deadline, so missing it blames nobody. `choices`: how many the
-    request asks for. `outcome`: what a status comes to for a request like this one.
+    request asks for. `outcome`: what a status comes to for a request like this one. `whole`: a stream is held to its
+    end too (B24); `opens`: its head may go out before its content.
     """
 
     request: UpstreamRequest
@@ -31,6 +32,8 @@ class Order:
     requested_model: str | None
     deadline_is_clients: bool = False
     choices: int = 1
+    whole: bool = False
+    opens: bool = False
     outcome: Callable[[int, Outcome], Outcome] = lambda _status, found: found
 
 
@@ -57,6 +60,9 @@ class Owner(Protocol):
     def committed(self, status: int, headers: Headers, length: int | None, answer: Answer | None = None) -> None:
         """From here on this is the answer. `length`: of the whole body, None where it is not known; `answer`: what it
         tells, where it is whole already."""
+
+    def head_is_due(self) -> None:
+        """So much of a stream is held without content that the client gets a head of ours now (B24)."""
 
     def body(self, data: bytes) -> None:
         """A part of the answer's body."""

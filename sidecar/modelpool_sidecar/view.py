@@ -116,6 +116,7 @@ class View:
             told["callers"] = None if pool.callers is None else self._described_callers(pool.callers)
             if isinstance(pool, Pool):
                 told["stateful"] = pool.stateful
+                told["commit"] = "Complete" if pool.streaming.complete else "FirstToken"
                 told["recovery"] = list(pool.recovery)
                 walk = Dispatch(pool, self._state, "", math.inf, lambda: 0.0, Keyring(self._credentials).missing)
                 outlook = walk.outlook(now)

@@ -39,7 +39,7 @@ spec:
     requests: [{name: minute, max: 60, per: 1m, burst: 10}]
     concurrency: {max: 8, queue: {max: 4, timeout: 5s}}
   timeouts: {total: 90s}
-  streaming: {recovery: [Continue, Replay]}
+  streaming: {commit: Complete, headHold: 10s, recovery: [Continue, Replay]}
   hedging: {percentile: 95}
   targets:
   - {name: big, providerRef: {name: big}, model: gpt-4o, weight: 70, limits: {requests: [{name: few, max: 5, per: 1m}]}}
@@ -130,6 +130,7 @@ def test_limits_fallback_and_deadlines_are_those_that_count(told: Any) -> None:
     assert concurrency == {"name": "concurrency", "max": 8, "inFlight": 1, "queue": queue}
     assert seen["fallback"]["maxAttempts"] == 4
     assert "Unreachable" in seen["fallback"]["outcomes"]
+    assert seen["fallback"]["streaming"] == {"commit": "Complete", "headHold": 10, "keepAlive": 15}
     assert seen["fallback"]["recovery"] == {"Continue": ["small"], "Replay": ["big", "small", "spare", "resting"]}
     assert seen["fallback"]["hedging"] == {"percentile": 95, "delay": None, "maxPercent": 5}
     assert (seen["deadlines"]["total"], seen["deadlines"]["client"]) == (90, 30)

@@ -78,7 +78,8 @@ def test_a_frame_says_how_streams_that_break_are_recovered() -> None:
     state = a_state()
     state["pools"][0] |= {"recovery": ["Continue", "Replay"]}
     assert "\n  streams that break are recovered: Continue, then Replay\n" in text(state)
-    state["pools"][0] |= {"recovery": []}
+    state["pools"][0] |= {"recovery": [], "commit": "Complete"}
+    assert "\n  streams are held until they are whole\n" in text(state)
     assert "recover" not in text(state)
 
 

@@ -21,8 +21,10 @@ WIRE_NAMES = {
     "first_token": "firstToken",
     "for_": "for",
     "forward_headers": "forwardHeaders",
+    "head_hold": "headHold",
     "idle_timeout": "idleTimeout",
     "input_per_million": "inputPerMillion",
+    "keep_alive": "keepAlive",
     "last_resort": "lastResort",
     "max_attempts": "maxAttempts",
     "max_cooldown": "maxCooldown",
@@ -70,7 +72,7 @@ FIELDS = {
     "ModelPool": {
         "": "models targets strategy fallback limits parameters timeouts lastResort pinning stateful hedging response "
         "streaming callers",
-        "streaming": "recovery",
+        "streaming": "commit headHold keepAlive recovery",
         "callers": "keys entries",
         "callers.entries": "name limits",
         "callers.entries.limits": "requests tokens concurrency",

@@ -165,7 +165,12 @@ def test_what_is_written_wins_over_every_default() -> None:
         pinning="Denied",
         stateful={"target": "a"},
         response={"model": "Requested"},
-        streaming={"recovery": ["Replay", "Continue"]},
+        streaming={
+            "commit": "Complete",
+            "headHold": "0s",
+            "keepAlive": "5s",
+            "recovery": ["Replay", "Continue"],
+        },
     )
     result = _run(spoken, busy, secret("s", k="v"))
     config = _config(result)
@@ -275,7 +280,9 @@ def test_what_is_written_wins_over_every_default() -> None:
         "stateful": {"target": "a"},
         "pinning": "Denied",
         "responseModel": "Requested",
+        "streaming": {"commit": "Complete", "keepAlive": 5000, "headHold": 0},
         "recovery": ("Replay", "Continue"),
+        "hedging": None,
         "parameters": (),
     }
     assert result.namespaces["default"].credentials == {"s-k-3de631bf79": "v"}

@@ -257,7 +257,12 @@ pools = st.builds(
             "timeouts": _part(total=_time(1)),
             "lastResort": st.sampled_from(["SoonestToRecover", "Refuse"]),
             "pinning": st.sampled_from(["Allowed", "Denied"]),
-            "streaming": _part(recovery=st.lists(st.sampled_from(["Continue", "Replay"]), unique=True)),
+            "streaming": _part(
+                commit=st.sampled_from(["FirstToken", "Complete"]),
+                headHold=st.sampled_from(["0s", "15s", "10m"]),
+                keepAlive=st.sampled_from(["100ms", "15s", "10m"]),
+                recovery=st.lists(st.sampled_from(["Continue", "Replay"]), unique=True),
+            ),
             "hedging": st.one_of(
                 st.fixed_dictionaries(
                     {"percentile": st.integers(50, 99)}, optional={"maxPercent": st.integers(1, 100)}

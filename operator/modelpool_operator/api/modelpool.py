@@ -348,8 +348,27 @@ class Stateful(Spec):
 class Streaming(Spec):
     """How answers are streamed."""
 
-    example: ClassVar[str] = "{recovery: [Continue, Replay]}"
+    example: ClassVar[str] = "{commit: FirstToken, recovery: [Continue, Replay]}"
 
+    commit: Literal["FirstToken", "Complete"] | None = Field(
+        default=None,
+        description="When an answer begins to go out; no other target is asked for it then. FirstToken: with its first "
+        "content, reasoning or tool call. Complete: when it is whole; it is held until then, up to 8 MiB. "
+        "Default: FirstToken.",
+    )
+    head_hold: Annotated[str, Within("0s", "10m")] | None = Field(
+        default=None,
+        alias="headHold",
+        description="How long a client waits for status and headers while no content has come. Then it gets 200 and "
+        "comments, and if every target fails, an error event in place of a status; so too when 64 KiB without content "
+        "have come. At most 10m. Default: 15s.",
+    )
+    keep_alive: Annotated[str, Within("100ms", "10m")] | None = Field(
+        default=None,
+        alias="keepAlive",
+        description="A comment goes to the client whenever a stream was silent for so long after its head. "
+        "From 100ms to 10m. Default: 15s.",
+    )
     recovery: Annotated[tuple[RecoveryMode, ...], AnyList(), AtMost(2)] | None = Field(
         default=None,
         description="What is done, in this order, when a stream of text breaks after its first content. Continue: the "

@@ -29,6 +29,7 @@ from modelpool_sidecar.core.snapshot import (
     Secret,
     Snapshot,
     Strategy,
+    Streaming,
     Target,
     Timeouts,
 )
@@ -236,6 +237,11 @@ def _pool(
             }
         ),
         stateful=raw.stateful.target if raw.stateful else None,
+        streaming=Streaming(
+            complete=raw.streaming.commit == "Complete",
+            keep_alive=_seconds(raw.streaming.keep_alive),
+            head_hold=_seconds(raw.streaming.head_hold),
+        ),
         recovery=raw.recovery,
         hedging=_hedging(raw.hedging),
         selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),

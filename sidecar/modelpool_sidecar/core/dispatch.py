@@ -173,15 +173,16 @@ class Dispatch:
         elif not extra and ((self.once and not failure.unsent) or not self.may_go_on(failure)):
             self._over = verdict.spent(self.pool, self.failures)
 
-    def commit(self, now: float) -> None:
-        """The running attempt's answer has begun: that is what a probe was to show (B36)."""
+    def commit(self, now: float, begun: float | None = None) -> None:
+        """The running attempt's answer goes out: that is what a probe was to show (B36). `begun`: when its first token
+        came, where it was held after it (B24)."""
         held = self._held
         assert held is not None, "no attempt is running"
         self.state.health(held.target).commit(held.ticket, now)
         if not held.committed:
             held.committed = True
             if self._measures:
-                self._wait(held.target).sample(now - held.since, now)
+                self._wait(held.target).sample((now if begun is None else begun) - held.since, now)
             if self.hedged:
                 self._time(held, now)
             if self.stream:

@@ -214,9 +214,9 @@ class Journey:
         """Whether the pool that is asked now lets this outcome go on."""
         return self._current.may_go_on(failure)
 
-    def commit(self, now: float) -> None:
+    def commit(self, now: float, begun: float | None = None) -> None:
         """The running attempt's answer has begun."""
-        self._current.commit(now)
+        self._current.commit(now, begun)
 
     def complete(self, outcome: Outcome, now: float) -> None:
         """The committed attempt is over."""

@@ -164,6 +164,15 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True)
+class Streaming:
+    """When a stream's bytes go out (B24): seconds. `complete`: not before the answer is whole."""
+
+    complete: bool = False
+    keep_alive: float = 15.0
+    head_hold: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """A pool that can serve. `tiers`: targets by priority, lowest first, never empty. `conditional`: some of them are
     for some requests only."""
@@ -194,6 +203,7 @@ class Pool:
     """Who may use it; None = everybody."""
     caller_limits: Mapping[str, tuple[RequestLimit, ...]] = field(default_factory=dict)
     """By caller, of those that have some."""
+    streaming: Streaming = Streaming()
     recovery: tuple[contract.RecoveryMode, ...] = ()
     """How a stream that breaks after its commit is gone on with (B26)."""
     caller_caps: Mapping[str, Cap] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from builders import a_pool, a_provider, a_snapshot, a_target
+from modelpool_sidecar.answering import KEEP_ALIVE
 from modelpool_sidecar.attempt import MAX_WHOLE_BYTES
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.snapshot import Snapshot
@@ -13,6 +14,8 @@ from virtual import DONE, ROLE, SSE, Bench, HeldDownstream, a_chunk
 
 
 def two(**changes: Any) -> Snapshot:
+    """The head is held as long as it takes: when it goes out before is the matter of test_proxy_commit."""
+    changes = {"streaming": {"head_hold": 600_000}, **changes}
     return a_snapshot([a_pool(targets=[a_target(), a_target("backup", priority=1)], **changes)])
 
 
@@ -124,7 +127,7 @@ def test_after_the_first_content_a_fault_is_an_error_event_and_never_a_clean_end
             attempt.data(b"data: " + b"x" * 1_100_000)
     assert client.end == "failed"
     assert b"[DONE]" not in client.body
-    last = client.body.removeprefix(ROLE + a_chunk("half an ans"))
+    last = client.body.removeprefix(ROLE + a_chunk("half an ans")).replace(KEEP_ALIVE, b"")
     error = orjson.loads(last.removeprefix(b"data: "))["error"]
     assert error["code"] in ("upstream_error", "upstream_timeout")
     assert bench.upstream.asked == ["primary"]
