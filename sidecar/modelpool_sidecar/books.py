@@ -127,9 +127,10 @@ class Books:
         return True
 
     def tell_of_places(self) -> None:
-        """Somebody may wait for a place in a pool that was left."""
+        """Somebody may wait for a place in a pool that was left, or for that of an attempt that is over."""
         for pool, since in self._walk.freed() if isinstance(self._walk, Journey) else ():
             self._reach.freed(pool, since)
+        self._reach.vacated()
 
     @property
     def _nothing_sent(self) -> bool:

@@ -158,7 +158,7 @@ class Proxy:
             self._exchanges.discard(exchange)
             self._freed(pool, now)
 
-        reach = Reach(way.snapshot, way.visitor, self._freed)
+        reach = Reach(way.snapshot, way.visitor, self._freed, self._vacated)
         exchange = Exchange(
             self._services, reach, request, pool, way.tiers, way.asker, permit, downstream, over, arrived
         )
@@ -174,6 +174,12 @@ class Proxy:
         there = self.snapshot.pools.get(pool.name) if self.snapshot is not None else None
         if isinstance(there, Pool):
             self._queueing.serve(there)
+
+    def _vacated(self) -> None:
+        """An attempt is over: somebody may wait for its place at the target, in any pool."""
+        for pool in self.snapshot.pools.values() if self.snapshot is not None and len(self._queueing) else ():
+            if isinstance(pool, Pool) and pool.queue is not None:
+                self._queueing.serve(pool)
 
     def _turn(self, queued: Queued, permit: Permit) -> None:
         """It has its place; where the config has changed, it goes as the new one says."""
@@ -290,6 +296,9 @@ def _limited(pool: Pool, limited: Limited, caller: str | None) -> Refusal:
     wait = f"try again in {limited.retry_after:.1f} s"
     if limited.kind == "concurrency" and limited.own:
         message = f"pool {pool.name}: caller {caller} has {limited.max} requests in flight, which is its limit; {wait}"
+        return Refusal("concurrency_exceeded", message, retry_after=limited.retry_after, headers=limited.headers)
+    if limited.kind == "concurrency" and limited.level == "target":
+        message = f"pool {pool.name}: every target has as many in flight as it may, and {limited.waiting} wait; {wait}"
         return Refusal("concurrency_exceeded", message, retry_after=limited.retry_after, headers=limited.headers)
     if limited.kind == "concurrency":
         queue = f", and {limited.waiting} wait" if limited.waiting else ""

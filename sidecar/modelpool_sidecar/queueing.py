@@ -91,7 +91,7 @@ class Queueing:
             return
         self._serving.add(pool.name)
         try:
-            while (turn := self._state.take_turn(pool)) is not None:
+            while (turn := self._state.take_turn(pool, self._clock.now())) is not None:
                 waiting, permit = turn
                 self._turn(self._queued[waiting], permit)
         finally:

@@ -43,6 +43,8 @@ class Reach:
     visitor: Visitor
     freed: Callable[[Pool, float], None]
     """Hears of each place that becomes free, with since when it was held: others may wait for it."""
+    vacated: Callable[[], None]
+    """Hears that an attempt may be over: others may wait for its place at the target."""
 
     def asker(self, pool: Pool, asker: Asker) -> Asker | None:
         """Who asks at a pool that the request goes on to; None where it is not theirs to use (B20)."""

@@ -57,11 +57,12 @@ class State:
     def admit(self, pool: Pool, now: float, asker: Asker = NOBODY) -> Permit | Waiting | Limited:
         """One request: all limits of the pool in one step, or none of them (B9); where only a place lacks, it waits.
 
-        Who waits has taken its share of the limits on requests; `take_turn` gives it a place, `give_up` ends its wait.
+        In a pool with a queue that is a place of the pool's, or one at any of its targets. Who waits has taken its
+        share of the limits on requests; `take_turn` gives it a place, `give_up` ends its wait.
         """
         found, places = self.levels.find(pool.admission_limits(asker.caller), asker, now), self.places(pool)
         cap = pool.caller_cap(asker.caller)
-        refused = self._refusal(pool, places, found, cap)
+        refused = self._refusal(pool, places, found, cap, crowded=self.crowded(pool, now))
         if refused is None:
             return Permit(places, found.take(), self.caps.admit(cap, now))
         if refused.kind != "concurrency" or pool.queue is None or len(places.line) >= pool.queue.max:
@@ -80,10 +81,10 @@ class State:
         refused = self._refusal(pool, places, found, cap)
         return Permit(places, found.take(), self.caps.admit(cap, now)) if refused is None else refused
 
-    def take_turn(self, pool: Pool) -> tuple[Waiting, Permit] | None:
+    def take_turn(self, pool: Pool, now: float) -> tuple[Waiting, Permit] | None:
         """Who is next, with its place, where one is free."""
         places, most = self.places(pool), self._concurrency(pool)
-        if most is not None and places.count >= most:
+        if not places.line or (most is not None and places.count >= most) or self.crowded(pool, now):
             return None
         waiting = places.line.next()
         return None if waiting is None else (waiting, Permit(places, waiting.grip, waiting.own))
@@ -99,8 +100,20 @@ class State:
 
     def would_allow(self, pool: Pool, now: float, asker: Asker = NOBODY) -> bool:
         """Whether `admit` would; looking never consumes (B3)."""
-        found = self.levels.find(pool.admission_limits(asker.caller), asker, now)
-        return self._refusal(pool, self.places(pool), found, pool.caller_cap(asker.caller)) is None
+        found, crowded = self.levels.find(pool.admission_limits(asker.caller), asker, now), self.crowded(pool, now)
+        return self._refusal(pool, self.places(pool), found, pool.caller_cap(asker.caller), crowded=crowded) is None
+
+    def crowded(self, pool: Pool, now: float) -> bool:
+        """Whether a request had better wait in the queue: whoever serves is at its cap, and the others do not serve."""
+        if pool.queue is None:
+            return False
+        full = False
+        for target in pool.targets.values():
+            if target.caps and self.caps.refusal(target) is not None:
+                full = True
+            elif not target.provider.drained and self.health(target).available(now):
+                return False
+        return full
 
     def retry_after(self, pool: Pool) -> float:
         """Seconds until a place of the pool is expected to be free."""
@@ -265,18 +278,21 @@ class State:
             "unsupported": sorted(operation for key, operation in self._unsupported if key == target.key),
         }
 
-    def _refusal(self, pool: Pool, places: Places, found: Found, cap: Cap | None) -> Limited | None:
+    def _refusal(
+        self, pool: Pool, places: Places, found: Found, cap: Cap | None, *, crowded: bool = False
+    ) -> Limited | None:
         """The one that lasts longest."""
         worst, most = found.refusal(), self._concurrency(pool)
         full = self.caps.caller_refusal(cap, places)
         if full is not None and (worst is None or worst.retry_after < full.retry_after):
             worst = replace(full, told=found.told())
-        if most is None or places.free(most):
+        if most is None or (places.free(most) and not crowded):
             return worst
         wait = places.retry_after(most)
         if worst is not None and worst.retry_after >= wait:
             return worst
-        return Limited("concurrency", wait, most, "concurrency", found.told(), waiting=len(places.line))
+        level = "target" if crowded and places.count < most else "pool"
+        return Limited("concurrency", wait, most, "concurrency", found.told(), level, waiting=len(places.line))
 
     def places(self, pool: Pool) -> Places:
         """The places of the pool, and who waits for one."""

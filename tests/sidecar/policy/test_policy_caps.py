@@ -356,7 +356,7 @@ class AnyCaps(RuleBasedStateMachine):
 
     @rule(chance=st.floats(0, 0.99))
     def turn(self, chance: float) -> None:
-        turn = self.state.take_turn(self.pool)
+        turn = self.state.take_turn(self.pool, NOW)
         if turn is not None:
             entry = next(each for each in self.waiting if each[0] is turn[0])
             self.waiting.remove(entry)

@@ -97,7 +97,7 @@ def test_who_finds_no_place_waits_and_who_finds_no_room_is_refused_and_gets_back
     assert (third.kind, third.max, third.waiting) == ("concurrency", 1, 1)
     assert third.headers[1] == ("x-ratelimit-remaining-requests", "98")
     assert remaining(state, pool) == 98
-    assert state.take_turn(pool) is None
+    assert state.take_turn(pool, NOW) is None
     state.give_up(pool.name, second, NOW)
     state.give_up(pool.name, second, NOW)
     assert remaining(state, pool) == 99
@@ -123,7 +123,7 @@ def test_whoever_comes_while_others_wait_does_not_overtake_them() -> None:
     assert isinstance(permit, Permit)
     permit.release()
     assert isinstance(state.admit(pool, NOW), Waiting)
-    turn = state.take_turn(pool)
+    turn = state.take_turn(pool, NOW)
     assert turn is not None
     assert turn[0] is waiting
 
@@ -136,7 +136,7 @@ def test_a_line_of_a_pool_that_is_no_more_can_be_left() -> None:
     state.retain(a_snapshot([a_pool("other")]))
     state.give_up(pool.name, waiting, NOW)
     assert state.waiting(pool) == 0
-    assert state.take_turn(pool) is None
+    assert state.take_turn(pool, NOW) is None
 
 
 class AnyInterleaving(RuleBasedStateMachine):
@@ -151,7 +151,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.used = 0
 
     def serve(self) -> None:
-        while (turn := self.state.take_turn(self.pool)) is not None:
+        while (turn := self.state.take_turn(self.pool, NOW)) is not None:
             waiting, permit = turn
             row = [each for each in self.waiting if each.key == waiting.key]
             assert row[0] is waiting, "in order within a row"
