@@ -18,6 +18,7 @@ from modelpool_sidecar.admin import AdminServer
 from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.record import Record
+from modelpool_sidecar.core.room import Room
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.credentials import MountedCredentials
 from modelpool_sidecar.dialects import openai
@@ -76,6 +77,7 @@ class Sidecar:
         self._state, self._callers = State(), Register()
         self._fakes: dict[str, FakeProvider] = {}
         self._applying = asyncio.Lock()
+        room = Room()
         self._proxy = Proxy(
             Services(
                 upstream=self._upstream,
@@ -86,11 +88,12 @@ class Sidecar:
                 telemetry=telemetry,
                 on_record=on_record,
                 callers=self._callers,
+                room=room,
             )
         )
         self._checks = ActiveChecks(self._upstream, self._credentials, clock, rng, self._state, telemetry.metrics.check)
         self._view = View(self._proxy, self._state, self._credentials, self._callers, telemetry, self._fakes, clock)
-        self._server = DataServer(self._proxy.accept, refusal_body=openai.refusal_body)
+        self._server = DataServer(self._proxy.accept, refusal_body=openai.refusal_body, room=room)
         self._admin = AdminServer(self._view)
         telemetry.observe(self._view.target_states, lambda: self._proxy.in_flight, self._view.queue_lengths)
         self.data_port = self.admin_port = self.local_port = 0

@@ -6,48 +6,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from modelpool_sidecar.core.refusal import Refusal
+from modelpool_sidecar.core.room import Lease
 
 _MIB = 1024 * 1024
-
-
-class Room:
-    """How many bytes of request bodies lie in memory, against the most that may (B30)."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.taken_bytes = 0
-
-    def __repr__(self) -> str:
-        return f"<Room: {self.taken_bytes} of {self.max_bytes} bytes>"
-
-    def lease(self) -> "Lease":
-        """A share of it, empty at first."""
-        return Lease(self)
-
-
-class Lease:
-    """One request's share. `release` twice is fine."""
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self.taken_bytes = 0
-
-    def fits(self, count: int) -> bool:
-        """Whether there is room for that many bytes more now; takes none."""
-        return self._room.taken_bytes + count <= self._room.max_bytes
-
-    def take(self, count: int) -> bool:
-        """Room for that many bytes more; False where there is none."""
-        if not self.fits(count):
-            return False
-        self._room.taken_bytes += count
-        self.taken_bytes += count
-        return True
-
-    def release(self) -> None:
-        """The body is forgotten."""
-        self._room.taken_bytes -= self.taken_bytes
-        self.taken_bytes = 0
 
 
 @dataclass(frozen=True, slots=True)

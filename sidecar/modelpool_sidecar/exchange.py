@@ -353,9 +353,8 @@ class Exchange:
     def _recoverable(self) -> Recovering:
         assert self._leg is not None, "an attempt was running"
         total = self._pool.total if not self._hurried else self._request.read_timeout or self._pool.total
-        return Recovering(
-            self._request, self._dispatch.pool.recovery, self._leg.step.target, total, self._account.model
-        )
+        ways, lease = self._dispatch.pool.recovery, self._services.room.lease()
+        return Recovering(self._request, ways, self._leg.step.target, total, self._account.model, lease)
 
     def _go_on(self) -> None:
         """The next target for the rest of the answer; the fault, where there is none."""

@@ -16,6 +16,7 @@ from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Recovery
 from modelpool_sidecar.core.recovery import Mode, Result
 from modelpool_sidecar.core.request import Request
+from modelpool_sidecar.core.room import Lease
 from modelpool_sidecar.core.snapshot import Target
 from modelpool_sidecar.core.verdict import Failure
 from modelpool_sidecar.dialects import openai, openai_prefill
@@ -27,10 +28,16 @@ _OF_PREFILL = frozenset({Outcome.REJECTED, Outcome.CONTEXT_LENGTH})
 
 
 class Recovering:
-    """`model(target)`: the model's name as it is sent there. `first`: who answers."""
+    """`model(target)`: the model's name as it is sent there. `first`: who answers. `lease`: room for what is kept."""
 
     def __init__(
-        self, request: Request, modes: tuple[Mode, ...], first: Target, total: float, model: Callable[[Target], str]
+        self,
+        request: Request,
+        modes: tuple[Mode, ...],
+        first: Target,
+        total: float,
+        model: Callable[[Target], str],
+        lease: Lease,
     ) -> None:
         self.mode: Mode | None = None
         """How the attempt that runs goes on with the answer; None for the first one."""
@@ -38,7 +45,7 @@ class Recovering:
         self.until = 0.0
         """The moment (monotonic) at which something new must have come, from the last break on."""
         self._request, self._modes, self._total, self._model = request, modes, total, model
-        self._shown = Shown()
+        self._shown = Shown(lease)
         self._splice: Splice | None = None
         self._useless = False  # the attempt that runs is to be ended
         self.body = b""
@@ -110,6 +117,7 @@ class Recovering:
         """The request is over: what was tried, and what came of it."""
         if self.mode is not None:
             self.over("Recovered" if self._splice is not None and self._splice.complete else "Cancelled")
+        self._shown.forget()
         return tuple(self.done)
 
     def next(self, walk: Dispatch | Journey, now: float) -> Try | None:

@@ -15,8 +15,9 @@ from aiohttp.http import RawRequestMessage, StreamWriter
 from aiohttp.http_exceptions import LineTooLong
 
 from modelpool_sidecar import faults, listening
-from modelpool_sidecar.bodies import Reader, Room
+from modelpool_sidecar.bodies import Reader
 from modelpool_sidecar.core.refusal import Refusal
+from modelpool_sidecar.core.room import MAX_BYTES, Room
 from modelpool_sidecar.ports import Downstream, Headers
 from modelpool_sidecar.relay import FAIL_SECONDS, AiohttpDownstream
 
@@ -136,13 +137,14 @@ class DataServer:
         *,
         refusal_body: Callable[[Refusal], bytes],
         max_body_bytes: int = 32 * 1024 * 1024,
-        max_buffered_bytes: int = 64 * 1024 * 1024,
+        max_buffered_bytes: int = MAX_BYTES,
+        room: Room | None = None,
         body_idle_seconds: float = 60.0,
     ) -> None:
         self._accept = accept
         self._refusal_body = refusal_body
         self._reader = Reader(max_body_bytes, body_idle_seconds)
-        self._room = Room(max_buffered_bytes)
+        self._room = room or Room(max_buffered_bytes)
         self._server: _Server | None = None
         self._listeners: list[asyncio.Server] = []
         self._serving = 0

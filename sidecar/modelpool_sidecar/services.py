@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.record import Record
+from modelpool_sidecar.core.room import Room
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.ports import Clock, Credentials, Telemetry, Upstream
 
@@ -21,3 +22,5 @@ class Services:
     telemetry: Telemetry
     on_record: Callable[[Record], None]
     callers: Register = field(default_factory=Register)
+    room: Room = field(default_factory=Room)
+    """For all that is held in memory of requests and answers (B30)."""

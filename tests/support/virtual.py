@@ -10,6 +10,7 @@ import orjson
 
 from modelpool_sidecar.core.callers import Register
 from modelpool_sidecar.core.record import Record
+from modelpool_sidecar.core.room import Room
 from modelpool_sidecar.core.snapshot import Snapshot
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.ports import ErrorKind, Headers, Sink, UpstreamRequest
@@ -233,6 +234,7 @@ class Bench:
     state: State = field(default_factory=State)
     records: list[Record] = field(default_factory=list)
     callers: Register = field(default_factory=Register)
+    room: Room = field(default_factory=Room)
 
     def __post_init__(self) -> None:
         self.proxy = Proxy(
@@ -245,6 +247,7 @@ class Bench:
                 NullTelemetry(),
                 self.records.append,
                 self.callers,
+                self.room,
             )
         )
         self.proxy.snapshot = self.snapshot
@@ -273,6 +276,7 @@ class Bench:
         """No place, permit, timer, attempt or exchange is left."""
         return (
             self.proxy.in_flight == 0
+            and self.room.taken_bytes == 0
             and self.clock.armed == 0
             and not any(attempt.open for attempt in self.upstream.attempts)
             and not any(self.state.open_count(attempt.provider) for attempt in self.upstream.attempts)

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelpool_sidecar.core import jsonspan, sse
 from modelpool_sidecar.core.recovery import MAX_KEPT_BYTES
+from modelpool_sidecar.core.room import Lease, Room
 
 FRAME = ("id", "created", "model", "system_fingerprint")
 """Members of a chunk that are the same in all chunks of a stream."""
@@ -55,7 +56,8 @@ def read(event: sse.Event) -> dict[str, Any] | None:
 class Shown:
     """What the client has of one answer, whoever it came from. `lost`: why nothing can go on from it any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, lease: Lease | None = None) -> None:
+        """`lease`: where what is kept has its room; without one there is room for it."""
         self.lost: str | None = None
         self.frame: dict[str, bytes] = {}
         """The literals of FRAME, as the first chunk with a choice had them."""
@@ -67,6 +69,7 @@ class Shown:
         """Chunks with text in them: about so many tokens."""
         self.error = b""
         """An error event that has not gone out: it is for the client only where nothing else can be done."""
+        self._lease = lease or Room().lease()
         self._text = bytearray()
         self._reasons = False
         self._framed = False
@@ -146,10 +149,20 @@ class Shown:
 
     def _keep(self, text: str) -> None:
         if self.lost is None:
-            self._text += text.encode("utf-8", "surrogatepass")
-            if len(self._text) > MAX_KEPT_BYTES:
+            more = text.encode("utf-8", "surrogatepass")
+            if len(self._text) + len(more) > MAX_KEPT_BYTES:
                 self._lose("longer than what is kept")
+            elif not self._lease.take(len(more)):
+                self._lose("no room in memory to keep it")
+            else:
+                self._text += more
 
     def _lose(self, why: str) -> None:
         if self.lost is None:
-            self.lost, self._text = why, bytearray()
+            self.lost = why
+            self.forget()
+
+    def forget(self) -> None:
+        """The text is needed no more. Twice is fine."""
+        self._text = bytearray()
+        self._lease.release()

@@ -10,7 +10,7 @@ import pytest
 
 from edge_support import Edge, Fork, client, data_server, soon, until
 from modelpool_sidecar import faults, listening
-from modelpool_sidecar.bodies import Room
+from modelpool_sidecar.core.room import Room
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
 EVENT = b'data: {"error":{}}\n\n'

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from builders import a_pool, a_provider, a_snapshot, a_target
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Recovery
+from modelpool_sidecar.core.room import Room
 from modelpool_sidecar.core.snapshot import Snapshot
 from virtual import DONE, SSE, Bench, HeldDownstream
 
@@ -543,5 +544,53 @@ def test_a_stream_of_a_pool_that_was_fallen_back_to_is_recovered_there() -> None
     assert client.end == "finished"
     assert {each["id"] for each in chunks(client)} == {"id-backup"}
     assert [each.target for each in bench.records[0].attempts] == ["primary", "other/backup", "other/third"]
+    bench.clock.advance(1)
+    assert bench.nothing_is_held()
+
+
+def test_what_is_kept_takes_room_that_all_share_and_gives_it_back() -> None:
+    """B30."""
+    bench = Bench(pool_of("Replay"), room=Room(20))
+    client, other = begun(bench, words=3), begun(bench, words=3)
+    assert bench.room.taken_bytes == len("".join(WORDS[:3])) == 14
+    breaks(bench, "cut")
+    assert other.end == "failed"
+    assert bench.records[0].recoveries == (Recovery(None, "NotPossible", "no room in memory to keep it"),)
+    bench.upstream.attempts[0].error("cut")
+    goes_on(bench, "backup", WORDS[:4], ends=False)
+    assert bench.room.taken_bytes == 19
+    bench.upstream.last.data(chunk("backup", {"content": WORDS[4]}) + end("backup"))
+    assert one_stream(client) == "".join(WORDS)
+    bench.clock.advance(1)
+    assert bench.nothing_is_held()
+
+
+def test_while_a_recovery_waits_the_client_sees_comments_and_nothing_else() -> None:
+    """B33."""
+    bench = Bench(pool_of("Replay"))
+    client = begun(bench)
+    breaks(bench, "cut")
+    before = client.body
+    bench.clock.advance(31)
+    goes_on(bench, "backup", WORDS[:2], ends=False)
+    bench.clock.advance(16)
+    assert client.body == before + b": keep-alive\n\n" * 3
+    bench.upstream.last.data(texts("backup", WORDS[2:]) + end("backup"))
+    assert one_stream(client) == "".join(WORDS)
+
+
+def test_the_winner_of_a_race_that_breaks_is_gone_on_with_by_a_third() -> None:
+    """B23."""
+    hedging = {"percentile": None, "delay": 100, "max_percent": 100}
+    bench = Bench(pool_of("Replay", targets=3, hedging=hedging))
+    client = bench.ask(stream=True)
+    bench.clock.advance(0.1)
+    assert bench.upstream.asked == ["primary", "backup"]
+    bench.upstream.attempts[0].head(200, SSE)
+    bench.upstream.attempts[0].data(texts("primary", WORDS[:2]))
+    assert bench.upstream.attempts[1].cancelled
+    bench.upstream.attempts[0].error("cut")
+    goes_on(bench, "third", WORDS)
+    assert one_stream(client) == "".join(WORDS)
     bench.clock.advance(1)
     assert bench.nothing_is_held()
