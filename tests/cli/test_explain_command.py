@@ -145,6 +145,24 @@ def test_the_name_that_led_to_the_pool_is_told(told: Any, model: str, rule: str,
     assert (seen["pool"]["rule"], seen["pool"]["by"]) == (rule, by)
 
 
+@pytest.mark.parametrize(
+    ("hedging", "said"),
+    [
+        (
+            {"percentile": 95, "delay": None, "maxPercent": 5},
+            "after what 95 % of the last answers took, for at most 5 %",
+        ),
+        ({"percentile": None, "delay": 0.25, "maxPercent": 9}, "after 0.25 s, for at most 9 %"),
+    ],
+)
+def test_when_a_second_target_is_asked_is_said_in_words(told: Any, hedging: dict[str, Any], said: str) -> None:
+    _, seen = told("--model", "chat")
+    seen["fallback"]["hedging"] = hedging
+    out = io.StringIO()
+    explained.show(seen, out, {})
+    assert said in out.getvalue()
+
+
 def test_a_pinned_target_is_the_only_one(told: Any) -> None:
     code, seen = told("--model", "chat", "--header", "x-modelpool-target=small")
     assert code == 0

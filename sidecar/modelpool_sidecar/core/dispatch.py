@@ -185,6 +185,7 @@ class Dispatch:
                 self._wait(held.target).sample((now if begun is None else begun) - held.since, now)
             if self.hedged:
                 self._time(held, now)
+                self.told = held.grip.told
             if self.stream:
                 held.place.first_token(now)
 

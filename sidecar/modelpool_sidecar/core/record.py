@@ -119,6 +119,6 @@ class Record:
 def _result(hedge: AttemptRecord, attempts: tuple[AttemptRecord, ...]) -> HedgeResult:
     if hedge.outrun:
         return "lost"
-    if hedge.outcome is Outcome.OK or (hedge is attempts[-1] and any(each.outrun for each in attempts)):
+    if hedge.outcome is Outcome.OK or any(each.outrun and each.number == hedge.number - 1 for each in attempts):
         return "won"
     return "left" if hedge.outcome is Outcome.CANCELLED else "failed"

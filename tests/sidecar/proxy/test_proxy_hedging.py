@@ -375,6 +375,101 @@ def test_a_request_in_another_pool_is_hedged_there_as_that_pool_says() -> None:
     assert bench.nothing_is_held()
 
 
+def test_in_another_pool_the_second_may_be_the_fallback_too() -> None:
+    pools = [
+        a_pool(targets=[a_target("down")], fallback={"pools": [{"when": "General", "pools": ["other"]}]}),
+        a_pool("other", targets=[a_target("first"), a_target("second", priority=1)], hedging=ALWAYS),
+    ]
+    bench = Bench(a_snapshot(pools))
+    client = bench.ask(stream=True)
+    bench.upstream.last.answer(b"{}", status=404)
+    bench.clock.advance(0.1)
+    first, second = bench.upstream.attempts[-2:]
+    first.answer(b"{}", status=503)
+    speak(second)
+    finish(second)
+    assert (client.headers["x-modelpool-target"], client.end) == ("other/second", "finished")
+    assert bench.nothing_is_held()
+
+
+# -- beside what else a stream goes through
+
+
+def test_a_client_that_waits_gets_its_head_and_then_the_words_of_the_winner_alone() -> None:
+    bench = Bench(two(hedging={**ALWAYS, "delay": 20_000}))
+    client = bench.ask(stream=True)
+    bench.upstream.last.head(headers=SSE)
+    bench.upstream.last.data(ROLE)
+    bench.clock.advance(15)
+    assert client.status == 200, "the head (B24)"
+    bench.clock.advance(5)
+    first, second = bench.upstream.attempts
+    speak(second)
+    finish(second)
+    assert first.cancelled
+    assert client.end == "finished"
+    assert client.body.count(ROLE) == 1
+    assert b": x-modelpool-target: second\n" in client.body
+    assert bench.nothing_is_held()
+
+
+def test_where_a_stream_is_held_to_its_end_the_first_that_is_whole_wins() -> None:
+    bench = Bench(two(streaming={"commit": "Complete"}))
+    client, first, second = raced(bench)
+    speak(first, "early")
+    speak(second, "whole")
+    assert client.body == b""
+    finish(second)
+    assert first.cancelled
+    assert b"whole" in client.body
+    assert b"early" not in client.body
+    assert bench.nothing_is_held()
+
+
+def test_a_winner_that_breaks_is_gone_on_with_by_a_third() -> None:
+    bench = Bench(two(names=("first", "second", "third"), recovery=("Replay",)))
+    client, _, second = raced(bench)
+    speak(second, "one ")
+    second.error("cut")
+    third = bench.upstream.last
+    bench.clock.advance(1)
+    assert bench.upstream.asked == ["first", "second", "third"], "and nobody is asked beside it"
+    third.head(headers=SSE)
+    third.data(ROLE + a_chunk("one ") + a_chunk("two"))
+    finish(third)
+    assert client.end == "finished"
+    assert b"two" in client.body
+    assert [result for _, result in bench.records[0].hedges] == ["won"]
+    assert bench.nothing_is_held()
+
+
+def test_the_limits_that_are_told_are_those_of_who_answers() -> None:
+    def limited(most: int) -> dict[str, Any]:
+        return {"requests": [{"name": "m", "max": most, "per": 60_000, "burst": most, "scope": "Sidecar"}]}
+
+    targets = [a_target("first", limits=limited(7)), a_target("second", priority=1, limits=limited(5))]
+    bench = Bench(a_snapshot([a_pool(targets=targets, hedging=ALWAYS)]))
+    client, first, _ = raced(bench)
+    speak(first)
+    finish(first)
+    assert client.headers["x-ratelimit-limit-requests"] == "7"
+
+
+def test_a_fault_of_ours_at_one_of_the_two_ends_both() -> None:
+    bench = Bench(two())
+    client, first, second = raced(bench)
+
+    def broken(_status: int, _headers: Any) -> None:
+        raise RuntimeError("no")
+
+    client.head = broken  # type: ignore[method-assign]
+    speak(second)
+    assert first.cancelled
+    assert second.cancelled
+    assert client.end == "failed"
+    assert bench.nothing_is_held()
+
+
 # -- the law
 
 
