@@ -43,6 +43,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[Line]:
         yield from _walk(told["walk"])
         yield from _limits(told["limits"])
         yield from _fallback(told["fallback"])
+        yield from _cache(told["cache"])
         yield from _deadlines(told["deadlines"])
         yield from _providers(told["providers"])
     yield from _problems(told["problems"])
@@ -144,6 +145,14 @@ def _fallback(rules: Mapping[str, Any]) -> Iterator[Line]:
     for name, value in rules.items():
         if name not in known:
             yield "", f"{_INDENT}{name}: {value}"
+
+
+def _cache(cache: Mapping[str, Any] | None) -> Iterator[Line]:
+    if cache is None:
+        return
+    yield "", ""
+    yield _BOLD, f"answers are kept for {cache['ttl']:g} s, {cache['maxEntries']} at most"
+    yield "", f"{_INDENT}this one is not: {cache['bypass']}" if cache["bypass"] else f"{_INDENT}this one may be"
 
 
 def _deadlines(deadlines: Mapping[str, Any]) -> Iterator[Line]:

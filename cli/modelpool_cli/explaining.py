@@ -16,7 +16,7 @@ from modelpool_cli.exits import NO, OK, WRONG_USE, fail
 from modelpool_cli.manifests import NoManifestsError
 from modelpool_cli.rehearsal import Asked, Rehearsal, Sent, Take
 from modelpool_cli.secrets import Given, SecretError
-from modelpool_sidecar.core import matching, needs, operations, recovery, routing, verdict
+from modelpool_sidecar.core import cacheable, matching, needs, operations, recovery, routing, verdict
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.catalogue import OPERATIONS, Operation
 from modelpool_sidecar.core.checking import Check
@@ -181,6 +181,7 @@ def tell(outcome: Outcome, namespace: str, asked: Asked, caller: str | None = No
             "walk": _walk(take, asked),
             "limits": _limits(pool, take),
             "fallback": _fallback(pool),
+            "cache": _cache(pool, meant),
             "deadlines": _deadlines(pool, take, stream=record.stream),
         }
     return told
@@ -367,6 +368,21 @@ def _fallback(pool: Pool) -> dict[str, Any]:
         "recovery": {way: _recover(pool, way) for way in pool.recovery},
         "hedging": None if pool.hedging is None else _hedging(pool.hedging),
         **{name: str(value) for name, value in more.items()},
+    }
+
+
+def _cache(pool: Pool, request: Request | None) -> dict[str, Any] | None:
+    """What is kept of the answers, and why this one would not be; None where the pool keeps none (B53)."""
+    settings = pool.cache
+    if settings is None:
+        return None
+    asked = "" if request is None else cacheable.asked(pool, request, pool.targets.values())
+    return {
+        "ttl": settings.ttl,
+        "maxEntries": settings.max_entries,
+        "maxBytes": settings.max_bytes,
+        "temperature": "Any" if settings.any_temperature else "Zero",
+        "bypass": (asked or None) if isinstance(asked, str) else None,
     }
 
 

@@ -18,7 +18,18 @@ _TARGET = frozenset(
 ) | {"inFlight", "unsupported", "blocked", "why", "limits"}
 _POOL = frozenset(
     ("name", "models", "closed", "message", "digest", "inFlight", "concurrency", "retriesLeft", "limits", "targets")
-) | {"unresolved", "servingPriority", "strategy", "queue", "callers", "stateful", "recovery", "hedging", "commit"}
+) | {
+    "unresolved",
+    "servingPriority",
+    "strategy",
+    "queue",
+    "callers",
+    "stateful",
+    "recovery",
+    "hedging",
+    "commit",
+    "cache",
+}
 _LIMIT = frozenset(("name", "level", "max", "per", "burst", "remaining", "reset", "inFlight"))
 
 
@@ -126,6 +137,8 @@ def _pool(pool: Mapping[str, Any]) -> Iterator[Line]:
         yield [("  streams are held until they are whole", SOFT)]
     if pool.get("recovery"):
         yield [(f"  streams that break are recovered: {', then '.join(pool['recovery'])}", SOFT)]
+    if pool.get("cache"):
+        yield [(f"  {_cache(pool['cache'])}", SOFT)]
     yield from _targets(pool)
     for left_out in pool.get("unresolved", ()):
         yield [(f"    {left_out['name']}  ", PLAIN), (f"left out: {left_out['reason']}", WAIT)]
@@ -140,6 +153,13 @@ def _callers(callers: Mapping[str, Any]) -> str:
     more = f" and {count - len(names)} more" if count > len(names) else ""
     told = f": {', '.join(names)}{more}" if names else ""
     return f"{count} caller{'' if count == 1 else 's'} with a key of {callers['keys']}{told}"
+
+
+def _cache(cache: Mapping[str, Any]) -> str:
+    """`keeps 12 of 1000 answers, 0.3 of 64.0 MiB; 40 % were hits`."""
+    ratio = f"; {cache['ratio']:.0%} were hits" if cache["ratio"] is not None else ""
+    size = f"{cache['bytes'] / 2**20:.1f} of {cache['maxBytes'] / 2**20:.1f} MiB"
+    return f"keeps {cache['entries']} of {cache['maxEntries']} answers, {size}{ratio}"
 
 
 def _targets(pool: Mapping[str, Any]) -> Iterator[Line]:

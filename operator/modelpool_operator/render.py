@@ -16,6 +16,7 @@ from modelpool_operator.api.limits import (
     RequestLimit,
 )
 from modelpool_operator.api.modelpool import (
+    Cache,
     Fallback,
     Hedging,
     ModelPool,
@@ -115,6 +116,7 @@ def pool(
         requires=_requires(spec, strategy, targets, others),
         models=models,
         strategy=strategy,
+        cache=_cache(spec.cache),
         stateful=contract.Stateful(target=spec.stateful.target) if spec.stateful else None,
         hedging=_hedging(spec.hedging) if spec.hedging else None,
         consistent_hash=contract.ConsistentHash(by=hashed.by, header=hashed.header) if hashed else None,
@@ -167,6 +169,17 @@ def callers(resource: ModelPool) -> contract.Callers | None:
         for entry in resource.spec.callers.entries or ()
     )
     return contract.Callers(keys=file, source=caller_keys.source(secret), entries=entries)
+
+
+def _cache(spec: Cache | None) -> contract.Cache | None:
+    if spec is None or spec.mode == "None":
+        return None
+    return contract.Cache(
+        ttl=_time(spec.ttl, defaults.CACHE_TTL),
+        max_entries=spec.max_entries or defaults.CACHE_ENTRIES,
+        max_bytes=spec.max_bytes or defaults.CACHE_BYTES,
+        temperature=spec.temperature or defaults.CACHE_TEMPERATURE,
+    )
 
 
 def _requires(

@@ -355,6 +355,17 @@ RecoveryMode = Literal["Continue", "Replay"]
 """How another target goes on with a stream that broke after its commit (B26)."""
 
 
+class Cache(Frozen):
+    """Answers are kept for `ttl` and given again to equal requests of one caller (B53). `temperature` Zero: only of
+    requests that ask for temperature 0. A reader that does not know it asks the providers each time: nothing is lost.
+    """
+
+    ttl: Annotated[Milliseconds, Field(ge=1)]
+    max_entries: Annotated[int, Field(ge=1)]
+    max_bytes: Annotated[int, Field(ge=1)]
+    temperature: Literal["Zero", "Any"] = "Zero"
+
+
 class Stateful(Frozen):
     """The target at which a pool's files, batches and ids live; it may be one that was left out."""
 
@@ -405,6 +416,8 @@ class Pool(Frozen):
     """None: everybody who reaches the sidecar."""
     stateful: Stateful | None = None
     streaming: Streaming = Streaming()
+    cache: Cache | None = None
+    """None: no answer is kept."""
     recovery: tuple[RecoveryMode, ...] = ()
     """In the order to try. A reader that does not know it lets such a stream end with its fault, which is no harm."""
     hedging: Hedging | None = None

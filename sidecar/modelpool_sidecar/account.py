@@ -1,5 +1,6 @@
 """What becomes known of one request on its way, and the record that is made of it at its end."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ CLIENT_CLOSED_REQUEST = 499
 """The status that a record shows where the client left before one was sent; never on the wire."""
 
 _UNMATCHED = "unmatched"
+_NOTHING = Decimal(0)
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class Account:
     observed: tuple[str, ...] = ()
     caller: str | None = None
     queued: float | None = None
+    cache: str | None = None
+    """What the cache of its pool had for it: `hit`, `miss`, `bypass`, `shared`; None where it has none."""
     parts: list[tuple[Target, Answer]] = field(default_factory=list)
     """Answers that were gone on with, each with who gave it; `target` and `answer` are the last ones."""
     recovery: str | None = None
@@ -66,7 +70,12 @@ class Account:
         return (self.request.model if self.request is not None else None) or ""
 
     def cost(self) -> Decimal | None:
-        """What the answer costs, as far as it is known (B14): every part of it, where several targets gave it."""
+        """What the answer costs, as far as it is known (B14): every part of it, where several targets gave it.
+
+        One that is given again costs nothing (B53).
+        """
+        if self.cache in ("hit", "shared"):
+            return _NOTHING
         parts = [self._cost(target, answer) for target, answer in (*self.parts, (self.target, self.answer))]
         known = [part for part in parts if part is not None]
         return sum(known, Decimal(0)) if known else None
@@ -140,5 +149,14 @@ class Account:
             observed=self.observed,
             caller=self.caller,
             queued=self.queued,
+            cache=self.cache,
             recoveries=self.recoveries,
         )
+
+
+def close(account: Account, telemetry: Telemetry, on_record: Callable[[Record], None], now: float) -> None:
+    """A request that no exchange led is over: its telemetry begins and ends, and who listens hears of it."""
+    trace = account.trace(telemetry)
+    record = account.record(now, trace.trace_id)
+    trace.end(record)
+    on_record(record)

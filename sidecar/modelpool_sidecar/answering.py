@@ -127,7 +127,9 @@ class Answering:
         return (*self._named(), *self._who(), *priced)
 
     def _named(self) -> Headers:
-        return (("x-modelpool-pool", self._pool.name), ("x-modelpool-config", self._pool.short_digest))
+        named = (("x-modelpool-pool", self._pool.name), ("x-modelpool-config", self._pool.short_digest))
+        cached = self._account.cache
+        return named if cached is None else (*named, ("x-modelpool-cache", cached))
 
     def _who(self) -> Headers:
         place = self._account.place

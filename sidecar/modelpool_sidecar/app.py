@@ -95,7 +95,12 @@ class Sidecar:
         self._view = View(self._proxy, self._state, self._credentials, self._callers, telemetry, self._fakes, clock)
         self._server = DataServer(self._proxy.accept, refusal_body=openai.refusal_body, room=room)
         self._admin = AdminServer(self._view)
-        telemetry.observe(self._view.target_states, lambda: self._proxy.in_flight, self._view.queue_lengths)
+        telemetry.observe(
+            self._view.target_states,
+            lambda: self._proxy.in_flight,
+            self._view.queue_lengths,
+            self._view.cache_sizes,
+        )
         self.data_port = self.admin_port = self.local_port = 0
 
     def __repr__(self) -> str:

@@ -116,7 +116,7 @@ class Books:
         self.over = True
         now = self._services.clock.now()
         self._walk.abandon(now)
-        if self._nothing_sent:
+        if self.nothing_sent:
             self._permit.refund(now)
         elif self._pool.counts_tokens:
             self._permit.settle(self._walk.used, now)
@@ -133,7 +133,7 @@ class Books:
         self._reach.vacated()
 
     @property
-    def _nothing_sent(self) -> bool:
+    def nothing_sent(self) -> bool:
         """Whether no provider has anything of the request, so that it used nothing (B10)."""
         failures = self._walk.failures
         return len(failures) == len(self._account.attempts) and all(failure.unsent for failure in failures)

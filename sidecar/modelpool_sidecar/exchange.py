@@ -91,6 +91,26 @@ class Exchange:
         return self._leg.run if self._leg is not None else None
 
     @property
+    def account(self) -> Account:
+        """What is known of it."""
+        return self._account
+
+    @property
+    def pool(self) -> Pool:
+        """The pool that was asked."""
+        return self._pool
+
+    @property
+    def at_home(self) -> bool:
+        """Whether that pool answers, and no other one in its place (B20)."""
+        return self._dispatch.pool is self._pool
+
+    @property
+    def nothing_sent(self) -> bool:
+        """Whether no provider has anything of it (B10)."""
+        return self._books.nothing_sent
+
+    @property
     def deadline(self) -> float:
         """The moment (monotonic) at which it is given up (B15)."""
         return self._dispatch.deadline

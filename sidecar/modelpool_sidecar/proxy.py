@@ -6,7 +6,9 @@ one place here. Nothing in it knows a transport.
 
 from typing import Protocol
 
+from modelpool_sidecar import account as accounts
 from modelpool_sidecar.account import Account
+from modelpool_sidecar.caching import Caching, Doors
 from modelpool_sidecar.core import access, callers, estimate, onward, routing, stateful
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.access import Visitor
@@ -23,6 +25,7 @@ from modelpool_sidecar.exchange import Exchange
 from modelpool_sidecar.ports import Downstream, Headers
 from modelpool_sidecar.queueing import Ends, Queued, Queueing, Way
 from modelpool_sidecar.services import Services
+from modelpool_sidecar.sharing import Call
 
 _JSON: tuple[str, str] = ("content-type", "application/json")
 
@@ -51,6 +54,7 @@ class Proxy:
         self._exchanges: set[Exchange] = set()
         ends = Ends(turn=self._turn, refused=self._refuse_queued, left=self._left, again=self._again)
         self._queueing = Queueing(services.clock, services.state, ends)
+        self._caching = Caching(services, Doors(self._admit, self._refuse_limited, self._current))
 
     def __repr__(self) -> str:
         return f"<Proxy {self.snapshot or 'without a config'}, {len(self._exchanges)} in flight>"
@@ -94,7 +98,8 @@ class Proxy:
         else:
             way = self._way(snapshot, request, downstream)
             if way is not None:
-                self._admit(request, way, downstream)
+                enter = self._admit if way.pool.cache is None else self._caching.enter
+                enter(request, way, downstream)
 
     def _way(
         self, snapshot: Snapshot, request: Request, downstream: Downstream, arrived: float | None = None
@@ -146,7 +151,16 @@ class Proxy:
             case Waiting():
                 self._queueing.enter(Queued(request, downstream, way, admitted))
             case Limited():
-                self._refuse(_limited(pool, admitted, way.asker.caller), downstream, request, pool, way.asker.caller)
+                self._refuse_limited(request, way, downstream, admitted)
+
+    def _refuse_limited(self, request: Request, way: Way, downstream: Downstream, limited: Limited) -> None:
+        pool, caller = way.pool, way.asker.caller
+        self._refuse(_limited(pool, limited, caller), downstream, request, pool, caller)
+
+    def _current(self, name: str) -> Pool | None:
+        """The open pool of this name that is in force."""
+        there = self.snapshot.pools.get(name) if self.snapshot is not None else None
+        return there if isinstance(there, Pool) else None
 
     def _exchange(
         self, request: Request, way: Way, permit: Permit, downstream: Downstream, arrived: float | None = None
@@ -162,6 +176,8 @@ class Proxy:
         exchange = Exchange(
             self._services, reach, request, pool, way.tiers, way.asker, permit, downstream, over, arrived
         )
+        if isinstance(downstream, Call):
+            downstream.lead(exchange)
         self._exchanges.add(exchange)
         exchange.start()
 
@@ -171,8 +187,8 @@ class Proxy:
         """A request is over that held a place since then."""
         if pool.concurrency is not None or pool.caller_caps:
             self._services.state.places(pool).held(self._services.clock.now() - since)
-        there = self.snapshot.pools.get(pool.name) if self.snapshot is not None else None
-        if isinstance(there, Pool):
+        there = self._current(pool.name)
+        if there is not None:
             self._queueing.serve(there)
 
     def _vacated(self) -> None:
@@ -272,10 +288,7 @@ class Proxy:
             account.started, account.queued = arrived, now - arrived
         if status is None:
             account.outcome = Outcome.CANCELLED
-        trace = account.trace(self._services.telemetry)
-        record = account.record(now, trace.trace_id)
-        trace.end(record)
-        self._services.on_record(record)
+        accounts.close(account, self._services.telemetry, self._services.on_record, now)
 
 
 def _pin(pool: Pool, request: Request) -> Target | Refusal | None:

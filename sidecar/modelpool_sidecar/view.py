@@ -151,6 +151,11 @@ class View:
             if isinstance(pool, Pool) and pool.queue is not None:
                 yield pool.name, self._state.waiting(pool)
 
+    def cache_sizes(self) -> Iterator[tuple[str, int, int]]:
+        """How many answers of how many bytes each pool with a cache keeps, for a scrape."""
+        snapshot = self._proxy.snapshot
+        return iter(()) if snapshot is None else self._state.cache.sizes(snapshot, self._clock.now())
+
     def target_states(self) -> Iterator[TargetState]:
         """The stance of every target, for a scrape."""
         snapshot, now = self._proxy.snapshot, self._clock.now()

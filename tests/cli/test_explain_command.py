@@ -41,6 +41,7 @@ spec:
   timeouts: {total: 90s}
   streaming: {commit: Complete, headHold: 10s, recovery: [Continue, Replay]}
   hedging: {percentile: 95}
+  cache: {mode: Exact}
   targets:
   - {name: big, providerRef: {name: big}, model: gpt-4o, weight: 70, limits: {requests: [{name: few, max: 5, per: 1m}]}}
   - {name: small, providerRef: {name: small}, model: tiny, weight: 30}
@@ -133,10 +134,26 @@ def test_limits_fallback_and_deadlines_are_those_that_count(told: Any) -> None:
     assert seen["fallback"]["streaming"] == {"commit": "Complete", "headHold": 10, "keepAlive": 15}
     assert seen["fallback"]["recovery"] == {"Continue": ["small"], "Replay": ["big", "small", "spare", "resting"]}
     assert seen["fallback"]["hedging"] == {"percentile": 95, "delay": None, "maxPercent": 5}
+    cache = {"ttl": 300.0, "maxEntries": 1000, "maxBytes": 67_108_864, "temperature": "Zero"}
+    assert seen["cache"] == {**cache, "bypass": "its temperature is not 0"}
     assert (seen["deadlines"]["total"], seen["deadlines"]["client"]) == (90, 30)
     assert seen["deadlines"]["providers"]["big"] == {"connect": 5.0}
     _, streamed = told("--model", "chat", "--stream")
     assert streamed["deadlines"]["providers"]["big"] == {"connect": 5.0, "firstToken": 120.0, "idle": 120.0}
+
+
+def test_what_is_kept_of_an_answer_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(folder, "--model", "chat")
+    assert (
+        "answers are kept for 300 s, 1000 at most\n  this one is not: its temperature is not 0\n"
+        in capsys.readouterr().out
+    )
+    asked = folder / "asked.json"
+    asked.write_text('{"model": "chat", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}')
+    run(folder, str(asked))
+    assert "  this one may be\n" in capsys.readouterr().out
+    run(folder, "--model", "asleep")
+    assert "answers are kept" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("model", "rule", "by"), [("chat", "exact", "chat"), ("gpt-5", "prefix", "gpt-*")])

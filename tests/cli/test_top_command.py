@@ -83,6 +83,17 @@ def test_a_frame_says_how_streams_that_break_are_recovered() -> None:
     assert "recover" not in text(state)
 
 
+def test_a_frame_says_what_the_cache_keeps() -> None:
+    state = a_state()
+    kept = {"entries": 12, "maxEntries": 1000, "bytes": 314573, "maxBytes": 67108864, "ratio": None}
+    state["pools"][0] |= {"cache": kept}
+    assert "\n  keeps 12 of 1000 answers, 0.3 of 64.0 MiB\n" in text(state)
+    state["pools"][0] |= {"cache": {**kept, "ratio": 0.4}}
+    assert "\n  keeps 12 of 1000 answers, 0.3 of 64.0 MiB; 40% were hits\n" in text(state)
+    state["pools"][0] |= {"cache": None}
+    assert "keeps" not in text(state)
+
+
 def test_a_frame_names_callers_and_where_files_live() -> None:
     state = a_state()
     state["pools"][0] |= {"callers": {"keys": "Secret team-keys", "count": 3, "names": ["batch", "search"]}}

@@ -32,6 +32,8 @@ WIRE_NAMES = {
     "max_output_tokens": "maxOutputTokens",
     "max_percent": "maxPercent",
     "max_retry_after": "maxRetryAfter",
+    "max_entries": "maxEntries",
+    "max_bytes": "maxBytes",
     "min_per_second": "minPerSecond",
     "min_requests": "minRequests",
     "output_per_million": "outputPerMillion",
@@ -70,8 +72,9 @@ FIELDS = {
         "fake.script": "requests for status error firstToken tokensPerSecond tokens fault",
     },
     "ModelPool": {
-        "": "models targets strategy fallback limits parameters timeouts lastResort pinning stateful hedging response "
-        "streaming callers",
+        "": "models targets strategy fallback limits parameters timeouts lastResort pinning stateful hedging cache "
+        "response streaming callers",
+        "cache": "mode ttl maxEntries maxBytes temperature",
         "streaming": "commit headHold keepAlive recovery",
         "callers": "keys entries",
         "callers.entries": "name limits",

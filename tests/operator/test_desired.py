@@ -171,6 +171,7 @@ def test_what_is_written_wins_over_every_default() -> None:
             "keepAlive": "5s",
             "recovery": ["Replay", "Continue"],
         },
+        cache={"mode": "Exact", "ttl": "1h", "maxEntries": 7, "maxBytes": 65_536, "temperature": "Any"},
     )
     result = _run(spoken, busy, secret("s", k="v"))
     config = _config(result)
@@ -283,6 +284,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         "streaming": {"commit": "Complete", "keepAlive": 5000, "headHold": 0},
         "recovery": ("Replay", "Continue"),
         "hedging": None,
+        "cache": {"ttl": 3_600_000, "maxEntries": 7, "maxBytes": 65_536, "temperature": "Any"},
         "parameters": (),
     }
     assert result.namespaces["default"].credentials == {"s-k-3de631bf79": "v"}

@@ -269,6 +269,15 @@ pools = st.builds(
                 ),
                 st.fixed_dictionaries({"delay": _time(1, 3_600_000)}, optional={"maxPercent": st.integers(1, 100)}),
             ),
+            "cache": st.fixed_dictionaries(
+                {"mode": st.sampled_from(["None", "Exact"])},
+                optional={
+                    "ttl": _time(1_000, 604_800_000),
+                    "maxEntries": st.integers(1, 1_000_000),
+                    "maxBytes": st.integers(65_536, 134_217_728),
+                    "temperature": st.sampled_from(["Zero", "Any"]),
+                },
+            ),
             "callers": _callers,
             "response": _part(model=st.sampled_from(["Served", "Requested"])),
         },

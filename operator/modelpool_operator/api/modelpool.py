@@ -345,6 +345,37 @@ class Stateful(Spec):
     target: ObjectName = Field(description="The target whose Provider keeps them.")
 
 
+class Cache(Spec):
+    """Answers that are kept and given again."""
+
+    example: ClassVar[str] = "{mode: Exact}"
+
+    mode: Literal["None", "Exact"] = Field(
+        description="Exact: the answer to a request is given again to the same request of the same caller, without "
+        "asking a provider. None: nothing is kept."
+    )
+    ttl: Annotated[str, Within("1s", "168h")] | None = Field(
+        default=None, description="How long an answer is kept. Default: 5m."
+    )
+    max_entries: Annotated[int, Between(1, 1_000_000)] | None = Field(
+        default=None,
+        alias="maxEntries",
+        description="How many answers one sidecar keeps for this pool; the one that was longest not used goes first. "
+        "Default: 1000.",
+    )
+    max_bytes: Annotated[int, Between(65_536, 134_217_728)] | None = Field(
+        default=None,
+        alias="maxBytes",
+        description="How many bytes of memory they take in one sidecar; all pools together have at most 128 MiB, one "
+        "answer at most 8 MiB. Default: 67108864, which is 64 MiB.",
+    )
+    temperature: Literal["Zero", "Any"] | None = Field(
+        default=None,
+        description="Zero: only requests that ask for temperature 0 are kept; one that names none has the API's own, "
+        "which is 1. Any: a request that leaves its answer to chance gets the same one again, too. Default: Zero.",
+    )
+
+
 class Streaming(Spec):
     """How answers are streamed."""
 
@@ -446,6 +477,7 @@ class ModelPoolSpec(Spec):
         description="A second target is asked where the first one is slow, and the loser's connection is closed. Both "
         "are paid for. Never for what makes something, names what a provider keeps, or is pinned. Default: never.",
     )
+    cache: Cache | None = Field(default=None, description="Answers that are kept and given again. Default: none is.")
     response: Response | None = Field(
         default=None, description="What clients see in the answer. Default: the served model."
     )

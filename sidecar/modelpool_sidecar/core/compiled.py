@@ -21,6 +21,7 @@ from modelpool_sidecar.core.parameters import Parameters
 from modelpool_sidecar.core.queue import Queue
 from modelpool_sidecar.core.snapshot import (
     Ability,
+    CacheSettings,
     ClosedPool,
     Fallback,
     HealthSettings,
@@ -242,6 +243,7 @@ def _pool(
             keep_alive=_seconds(raw.streaming.keep_alive),
             head_hold=_seconds(raw.streaming.head_hold),
         ),
+        cache=_cache(raw.cache),
         recovery=raw.recovery,
         hedging=_hedging(raw.hedging),
         selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),
@@ -261,6 +263,12 @@ def _caller_limits(pool: contract.Pool) -> Mapping[str, tuple[RequestLimit, ...]
 
 def _hedging(raw: contract.Hedging | None) -> Hedging | None:
     return None if raw is None else Hedging(raw.percentile, _maybe_seconds(raw.delay), raw.max_percent)
+
+
+def _cache(raw: contract.Cache | None) -> CacheSettings | None:
+    if raw is None:
+        return None
+    return CacheSettings(_seconds(raw.ttl), raw.max_entries, raw.max_bytes, raw.temperature == "Any")
 
 
 def _queue(raw: contract.Concurrency | None) -> Queue | None:

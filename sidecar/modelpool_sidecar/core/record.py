@@ -104,6 +104,8 @@ class Record:
     recoveries: tuple[Recovery, ...] = ()
     queued: float | None = None
     """Seconds that it waited for a place in its pool; None where it did not."""
+    cache: str | None = None
+    """What the cache of its pool had for it (B53): `hit`, `miss`, `bypass`, `shared`; None where it has none."""
 
     @property
     def hedges(self) -> tuple[tuple[AttemptRecord, HedgeResult], ...]:

@@ -173,6 +173,17 @@ class Streaming:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """What a pool keeps of its answers, to give them again (B53). `ttl`: seconds; `any_temperature`: of requests that
+    leave the answer to chance, too."""
+
+    ttl: float
+    max_entries: int
+    max_bytes: int
+    any_temperature: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """A pool that can serve. `tiers`: targets by priority, lowest first, never empty. `conditional`: some of them are
     for some requests only."""
@@ -210,6 +221,9 @@ class Pool:
     """By caller, of those that have one: how many of its requests at once."""
     hedging: Hedging | None = None
     """When a second target is asked while the first one thinks (B23); None = never."""
+
+    cache: CacheSettings | None = None
+    """None: no answer is kept."""
 
     def admission_limits(self, caller: str | None) -> tuple[RequestLimit, ...]:
         """What stands in the way of a request before any target: the caller's own limits, then the pool's (B8)."""

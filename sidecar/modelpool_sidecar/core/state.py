@@ -11,12 +11,13 @@ from typing import Any
 from modelpool_sidecar.core import queue
 from modelpool_sidecar.core.allowance import NOBODY, Asker, Cap, place
 from modelpool_sidecar.core.budget import RetryBudget
+from modelpool_sidecar.core.cache import Cache
 from modelpool_sidecar.core.caps import Caps
 from modelpool_sidecar.core.estimate import Estimates
 from modelpool_sidecar.core.health import Health
 from modelpool_sidecar.core.hedging import HedgesByPool
 from modelpool_sidecar.core.learned import Learned
-from modelpool_sidecar.core.levels import Found, Levels
+from modelpool_sidecar.core.levels import Found, Grip, Levels
 from modelpool_sidecar.core.limits import Limited, Permit
 from modelpool_sidecar.core.queue import Places, Waiting
 from modelpool_sidecar.core.quotas import Quotas
@@ -39,6 +40,7 @@ class State:
         self.estimates = Estimates()
         self.quotas = Quotas(self.health)
         self.shaping = Shaping()
+        self.cache = Cache()
 
     def __repr__(self) -> str:
         running = sum(pool.count for pool in self._places.values())
@@ -80,6 +82,12 @@ class State:
         cap = pool.caller_cap(asker.caller)
         refused = self._refusal(pool, places, found, cap)
         return Permit(places, found.take(), self.caps.admit(cap, now)) if refused is None else refused
+
+    def admit_stored(self, pool: Pool, now: float, asker: Asker = NOBODY) -> Grip | Limited:
+        """One that asks no provider: of its caller's limits and the pool's only those on requests count (B53)."""
+        limits = [limit for limit in pool.admission_limits(asker.caller) if limit.unit == "requests"]
+        found = self.levels.find(limits, asker, now)
+        return found.refusal() or found.take()
 
     def take_turn(self, pool: Pool, now: float) -> tuple[Waiting, Permit] | None:
         """Who is next, with its place, where one is free."""
@@ -171,6 +179,7 @@ class State:
         self.estimates.retain(snapshot)
         self.quotas.retain(snapshot)
         self.shaping.retain(snapshot)
+        self.cache.retain(snapshot)
         pools = [pool for pool in snapshot.pools.values() if isinstance(pool, Pool)]
         every = [target for pool in pools for target in pool.targets.values()]
         targets = {target.key: target for target in every}
@@ -236,6 +245,7 @@ class State:
             "queue": None
             if pool.queue is None
             else {"waiting": self.waiting(pool), "max": pool.queue.max, "timeout": pool.queue.timeout},
+            "cache": self.cache.describe(pool, now),
             "retriesLeft": budget.remaining(now),
             "hedging": None if pool.hedging is None else self.hedges.describe(pool.name, pool.hedging),
             "fallbackPools": {when: list(names) for when, names in pool.fallback.pools.items()},

@@ -46,6 +46,7 @@ class Metrics:
         self._attempts = _counter(names.ATTEMPT_COUNT, self.registry)
         self._fallbacks = _counter(names.FALLBACKS, self.registry)
         self._retries = _counter(names.RETRIES, self.registry)
+        self._cache = _counter(names.CACHE_REQUESTS, self.registry)
         self._recoveries = _counter(names.RECOVERED, self.registry)
         self._hedges = _counter(names.HEDGES, self.registry)
         self._tokens = _counter(names.TOKENS, self.registry)
@@ -78,8 +79,10 @@ class Metrics:
         for kind, tokens in zip(names.TOKEN_TYPES, _tokens(record.usage), strict=True):
             if tokens is not None and tokens > 0:
                 self._tokens.of((pool, target, kind)).inc(tokens)
-        if record.cost is not None:
+        if record.cost is not None and record.attempts:
             self._cost.of((pool, target, record.provider or "")).inc(float(record.cost))  # what a sample can hold
+        if record.cache is not None:
+            self._cache.of((pool, record.cache)).inc()
         for recovery in record.recoveries:
             self._recoveries.of((pool, recovery.mode or "None", recovery.result)).inc()
         for limit in record.observed:
@@ -130,9 +133,12 @@ class Metrics:
         states: Callable[[], Iterable[TargetState]],
         in_flight: Callable[[], int],
         queues: Callable[[], Iterable[tuple[str, int]]] = tuple,
+        caches: Callable[[], Iterable[tuple[str, int, int]]] = tuple,
     ) -> None:
-        """Where a scrape finds the stances of targets, how many requests are in flight and how many wait where."""
+        """Where a scrape finds the stances of targets, how many requests are in flight, how many wait where, and how
+        many answers of how many bytes are kept."""
         self._observed.states, self._observed.in_flight, self._observed.queues = states, in_flight, queues
+        self._observed.caches = caches
 
     def text(self) -> bytes:
         """Everything, in the format of CONTENT_TYPE."""
@@ -180,6 +186,7 @@ class _Observed(Collector):
         self.states: Callable[[], Iterable[TargetState]] = tuple
         self.in_flight: Callable[[], int] = int
         self.queues: Callable[[], Iterable[tuple[str, int]]] = tuple
+        self.caches: Callable[[], Iterable[tuple[str, int, int]]] = tuple
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauges as they are now."""
@@ -188,6 +195,10 @@ class _Observed(Collector):
         queues = _gauge(names.QUEUE_LENGTH)
         for pool, length in self.queues():
             queues.add_metric((pool,), length)
+        entries, kept = _gauge(names.CACHE_ENTRIES), _gauge(names.CACHE_BYTES)
+        for pool, count, size in self.caches():
+            entries.add_metric((pool,), count)
+            kept.add_metric((pool,), size)
         stances, shares = _gauge(names.STANCE), _gauge(names.SHARE)
         for state in self.states():
             for stance in names.STANCES:
@@ -197,7 +208,7 @@ class _Observed(Collector):
         config = _gauge(names.CONFIG_INFO)
         if self.digest is not None:
             config.add_metric((self.digest,), 1.0)
-        yield from (in_flight, queues, stances, shares, config)
+        yield from (in_flight, queues, entries, kept, stances, shares, config)
 
 
 def _gauge(metric: names.Metric) -> GaugeMetricFamily:

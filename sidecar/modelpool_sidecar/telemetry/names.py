@@ -55,6 +55,7 @@ CONFIG = "modelpool.config"
 COST = "modelpool.cost"
 PROBE = "modelpool.probe"
 SAME_TARGET = "modelpool.same_target"
+CACHE = "modelpool.cache"
 RECOVERY = "modelpool.recovery"
 RECOVERIES = "modelpool.recoveries"
 HEDGE = "modelpool.hedge"
@@ -183,6 +184,14 @@ HEDGES = Metric(
     ("pool", "target", "result"),
     "Second attempts beside a slow first one, by their target: won, lost to the first, failed, or left by the client.",
 )
+CACHE_REQUESTS = Metric(
+    "modelpool_cache_requests_total",
+    "counter",
+    ("pool", "result"),
+    "Requests to pools with a cache, by what it had for them: hit, miss, bypass, shared.",
+)
+CACHE_ENTRIES = Metric("modelpool_cache_entries", "gauge", ("pool",), "Answers that are kept for the pool now.")
+CACHE_BYTES = Metric("modelpool_cache_bytes", "gauge", ("pool",), "Bytes of memory that they take.")
 TOKENS = Metric(
     "modelpool_tokens_total",
     "counter",
@@ -259,6 +268,9 @@ METRICS: tuple[Metric, ...] = (
     RETRIES,
     RECOVERED,
     HEDGES,
+    CACHE_REQUESTS,
+    CACHE_ENTRIES,
+    CACHE_BYTES,
     TOKENS,
     COST_TOTAL,
     LIMIT_OBSERVED,

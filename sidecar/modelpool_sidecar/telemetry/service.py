@@ -68,9 +68,10 @@ class TelemetryService:
         states: Callable[[], Iterable[TargetState]],
         in_flight: Callable[[], int],
         queues: Callable[[], Iterable[tuple[str, int]]] = tuple,
+        caches: Callable[[], Iterable[tuple[str, int, int]]] = tuple,
     ) -> None:
-        """Where a scrape finds the stances of targets and the number of requests in flight."""
-        self.metrics.observe(states, in_flight, queues)
+        """Where a scrape finds the stances of targets, the number of requests in flight, and what is kept."""
+        self.metrics.observe(states, in_flight, queues, caches)
 
     def config_reload(self, ok: bool, digest: str | None = None) -> None:
         """A changed config was read (the first one too); `digest` of the one that is in force now."""

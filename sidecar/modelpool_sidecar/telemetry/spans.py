@@ -95,6 +95,7 @@ def server_attributes(record: Record, user_agent: str | None) -> Attributes:
     _add(attributes, names.CALLER, record.caller)
     if record.queued is not None:
         attributes[names.QUEUED] = round(record.queued * 1000, 1)
+    _add(attributes, names.CACHE, record.cache)
     _add(attributes, names.TARGET, record.target)
     _add(attributes, names.OUTCOME, record.outcome)
     _add(attributes, names.CONFIG, record.config or None)

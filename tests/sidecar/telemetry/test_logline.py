@@ -84,7 +84,7 @@ def test_the_fields_stand_in_the_documented_order():
     rare = {"first_token": 0.1, "client_retry": 1, "refusal": "upstream_error", "observed": ("pool/minute",)}
     broke = (Recovery("Replay", "Differs"), Recovery(None, "NotPossible", "inside reasoning"))
     rare |= {"attempts": (attempt(outrun=True, outcome=Outcome.CANCELLED), attempt(2, hedge=True))}
-    told = record(cost=Decimal("0.1"), stream=True, caller="alice", queued=0.5, recoveries=broke, **rare)
+    told = record(cost=Decimal("0.1"), stream=True, caller="alice", queued=0.5, recoveries=broke, cache="miss", **rare)
     line = logline.log_line(told, trace_id="ab", ended=0.0)
     assert tuple(json.loads(line)) == logline.FIELDS
     assert json.loads(line)["recoveries"] == ["Replay: Differs", "NotPossible: inside reasoning"]

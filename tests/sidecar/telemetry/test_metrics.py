@@ -215,12 +215,17 @@ def full(telemetry):
     retried = attempt(2, same_target=True)
     rare = {"cost": Decimal("0.1"), "first_token": 0.1, "observed": ("pool/minute",)}
     end(telemetry, record(stream=True, attempts=(attempt(), retried, attempt(3)), **rare))
-    end(telemetry, record(cost=Decimal("0.1"), caller="alice", queued=0.5))
+    end(telemetry, record(cost=Decimal("0.1"), caller="alice", queued=0.5, cache="miss"))
     end(telemetry, record(recoveries=(Recovery("Replay", "Recovered"),)))
     end(telemetry, record(attempts=(attempt(outrun=True), attempt(2, hedge=True))))
     telemetry.config_reload(True, "sha256:a")
     telemetry.metrics.check("openai", "Ok")
-    telemetry.observe(lambda: [TargetState("chat", "primary", "openai", "serving")], lambda: 1, lambda: [("chat", 2)])
+    telemetry.observe(
+        lambda: [TargetState("chat", "primary", "openai", "serving")],
+        lambda: 1,
+        lambda: [("chat", 2)],
+        lambda: [("chat", 3, 4096)],
+    )
     families = text_string_to_metric_families(telemetry.metrics_text().decode())
     return {family.name + ("_total" if family.type == "counter" else ""): family for family in families}
 

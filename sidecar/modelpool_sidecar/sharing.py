@@ -1,0 +1,217 @@
+"""One call to the providers and all who wait for its answer: what its exchange takes for the client (B53).
+
+Theory. An exchange, or the queue before it, speaks to a `Call` as to any client; the call hands on what it hears to
+everybody who joined, and those who join late hear first what was said before. While the answer is recorded it is held
+here anyway, so that nobody is slowed by another; when it grows beyond what may be recorded, nobody joins any more, what
+was recorded is dropped, and the slowest client sets the pace (B30). A client that leaves ends nothing while another one
+waits; with the last one the call is cancelled at once (B31).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from modelpool_sidecar.account import Account
+from modelpool_sidecar.core.limits import Told
+from modelpool_sidecar.core.limits import headers as limit_headers
+from modelpool_sidecar.core.snapshot import Pool
+from modelpool_sidecar.ports import Downstream, Headers
+
+Result = Literal["hit", "miss", "bypass", "shared"]
+"""What `x-modelpool-cache` says."""
+
+MOST_RECORDED_BYTES = 32 * 1024 * 1024
+"""Of all answers that are being recorded at one moment."""
+
+_OWN = ("x-modelpool-cache", "x-modelpool-cost")
+_OWN_PREFIX = "x-ratelimit-"
+
+
+class Source(Protocol):
+    """The exchange that leads a call."""
+
+    @property
+    def account(self) -> Account: ...
+    @property
+    def at_home(self) -> bool:
+        """Whether the pool that was asked answers, and no other one in its place."""
+        ...
+
+    @property
+    def pool(self) -> Pool: ...
+    @property
+    def nothing_sent(self) -> bool: ...
+
+
+class Room:
+    """The bytes that are being recorded, of all calls together."""
+
+    __slots__ = ("most", "taken")
+
+    def __init__(self, most: int = MOST_RECORDED_BYTES) -> None:
+        self.most, self.taken = most, 0
+
+    def take(self, count: int) -> bool:
+        """Whether there is room for so many more; then they are taken."""
+        if self.taken + count > self.most:
+            return False
+        self.taken += count
+        return True
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """One client of a call. `told`: its own limits, where it is not the one that the call was admitted for. `over`
+    hears once that nothing is owed to it any more; `left`: whether it went before the end."""
+
+    downstream: Downstream
+    shared: bool
+    told: tuple[Told, ...]
+    over: Callable[["Listener", bool], None]
+    full: bool = False
+
+    def headers(self, headers: Headers) -> Headers:
+        """The head as it is for this client: one that shares an answer pays nothing, and has limits of its own."""
+        if not self.shared:
+            return headers
+        passed = tuple(pair for pair in headers if pair[0] not in _OWN and not pair[0].startswith(_OWN_PREFIX))
+        return (*passed, *limit_headers(self.told), ("x-modelpool-cache", "shared"), ("x-modelpool-cost", "0"))
+
+
+class Call:
+    """A `ports.Downstream` for an exchange; `recording`: up to so many bytes are recorded, 0 = nothing is.
+
+    `closed` hears once that nobody may join any more; `complete` that the whole answer is recorded, before that.
+    """
+
+    def __init__(
+        self,
+        result: Result,
+        recording: int,
+        room: Room,
+        closed: Callable[[], None],
+        complete: Callable[["Call", bytes], None],
+    ) -> None:
+        self.on_gone: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
+        self.on_delivered: Callable[[], None] | None = None
+        self.on_drain_deadline: Callable[[], None] | None = None
+        self.result = result
+        self.status: int | None = None
+        self.headers: Headers = ()
+        self.source: Source | None = None
+        self._most, self._room = recording, room
+        self._closed, self._complete = closed, complete
+        self._listeners: list[Listener] = []
+        self._chunks: list[bytes] = []
+        self._recorded = 0
+        self._recording = recording > 0
+        self._open = True
+        self._ended = False
+
+    def __repr__(self) -> str:
+        stance = "over" if self._ended else "running" if self._open else "closed"
+        return f"<Call {stance}: {len(self._listeners)} clients, {self._recorded} bytes>"
+
+    @property
+    def listeners(self) -> int:
+        """How many wait for it."""
+        return len(self._listeners)
+
+    def lead(self, source: Source) -> None:
+        """This exchange leads it from now on."""
+        self.source = source
+        source.account.cache = self.result
+
+    def join(self, listener: Listener) -> None:
+        """One more waits for the answer, and hears it from its beginning."""
+        downstream = listener.downstream
+        self._listeners.append(listener)
+        downstream.on_gone = lambda: self._left(listener)
+        downstream.on_delivered = lambda: self._over(listener, left=False)
+        downstream.on_writable = lambda: self._writable(listener)
+        downstream.on_drain_deadline = lambda: self._drain(listener)
+        if self.status is not None:
+            downstream.head(self.status, listener.headers(self.headers))
+            for chunk in self._chunks:
+                downstream.write(chunk)
+
+    # -- ports.Downstream
+
+    def head(self, status: int, headers: Headers) -> None:
+        """To everybody; an answer that is none of the kind that is kept gets nobody more."""
+        self.status, self.headers = status, headers
+        if status != 200:
+            self._forget()
+        for listener in self._listeners:
+            listener.downstream.head(status, listener.headers(headers))
+
+    def write(self, data: bytes) -> bool:
+        """To everybody. False: it is not recorded, and somebody's connection is full."""
+        self._record(data)
+        for listener in self._listeners:
+            room = listener.downstream.write(data)
+            listener.full = not room and not self._recording
+        return not any(listener.full for listener in self._listeners)
+
+    def finish(self) -> None:
+        """The answer is whole: it is kept before anybody else can ask."""
+        self._ended = True
+        if self._recording:
+            self._complete(self, b"".join(self._chunks))
+        self._forget()
+        for listener in tuple(self._listeners):
+            listener.downstream.finish()
+
+    def fail(self, event: bytes | None) -> None:
+        """The answer is broken, for everybody (B25)."""
+        self._ended = True
+        self._forget()
+        for listener in tuple(self._listeners):
+            listener.downstream.fail(event)
+
+    # -- those who listen
+
+    def _record(self, data: bytes) -> None:
+        if not self._recording:
+            return
+        if self._recorded + len(data) > self._most or not self._room.take(len(data)):
+            self._forget()
+            return
+        self._recorded += len(data)
+        self._chunks.append(data)
+
+    def _forget(self) -> None:
+        """Nothing is recorded any more, and nobody may join."""
+        self._room.taken -= self._recorded
+        self._recorded, self._recording = 0, False
+        self._chunks.clear()
+        if self._open:
+            self._open = False
+            self._closed()
+
+    def _left(self, listener: Listener) -> None:
+        self._over(listener, left=True)
+
+    def _over(self, listener: Listener, *, left: bool) -> None:
+        self._listeners.remove(listener)
+        listener.over(listener, left)
+        if self._listeners:
+            if listener.full and not any(each.full for each in self._listeners) and self.on_writable is not None:
+                self.on_writable()
+            return
+        heard = self.on_delivered if self._ended else self.on_gone
+        self._forget()
+        if heard is not None:
+            heard()
+
+    def _writable(self, listener: Listener) -> None:
+        was_full, listener.full = listener.full, False
+        if was_full and not any(each.full for each in self._listeners) and self.on_writable is not None:
+            self.on_writable()
+
+    def _drain(self, listener: Listener) -> None:
+        if self._ended or self.on_drain_deadline is None:
+            listener.downstream.fail(None)
+        else:
+            self.on_drain_deadline()

@@ -1,0 +1,552 @@
+"""B53 from both sides: who is answered from the cache, who shares a call, what it takes, what is kept (B9, B31)."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import a_config, a_pool, a_provider, a_snapshot, a_target
+from modelpool_config import callerkeys
+from modelpool_config import models as contract
+from modelpool_sidecar.core.compiled import compile_config
+from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.core.snapshot import Snapshot
+from virtual import DONE, JSON, ROLE, SSE, Bench, HeldDownstream, a_chunk, a_completion
+
+QUESTION: dict[str, Any] = {"model": "chat", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
+STREAM = {**QUESTION, "stream": True}
+WITH_USAGE = {**STREAM, "stream_options": {"include_usage": True}}
+SETTINGS = {"ttl": 300_000, "max_entries": 10, "max_bytes": 1 << 20}
+USAGE = b"data: " + orjson.dumps({"id": "c", "choices": [], "usage": a_completion()["usage"]}) + b"\n\n"
+SAID = ROLE + a_chunk("hello") + a_chunk(finish="stop")
+
+
+def cached(providers: list[contract.Provider] | None = None, **changes: Any) -> Snapshot:
+    cache = {**SETTINGS, **changes.pop("cache", {})}
+    return a_snapshot([a_pool(cache=cache, **changes)], providers)
+
+
+def bench(**changes: Any) -> Bench:
+    return Bench(cached(**changes))
+
+
+def stream(it: Bench, *parts: bytes) -> None:
+    """A provider's stream, from its head on."""
+    it.upstream.last.head(200, SSE)
+    for part in parts:
+        it.upstream.last.data(part)
+
+
+def kept(it: Bench) -> dict[str, Any]:
+    assert it.proxy.snapshot is not None
+    [pool] = it.state.describe(it.proxy.snapshot, it.clock.now())["pools"][:1]
+    return dict(pool["cache"])
+
+
+def said(*clients: HeldDownstream) -> list[str]:
+    return [client.headers["x-modelpool-cache"] for client in clients]
+
+
+def test_the_second_request_asks_no_provider() -> None:
+    it = bench()
+    first = it.ask(QUESTION)
+    it.upstream.last.answer()
+    it.clock.advance(3)
+    second = it.ask(QUESTION)
+    assert said(first, second) == ["miss", "hit"]
+    assert (second.status, second.body, second.end) == (200, first.body, "finished")
+    assert len(it.upstream.attempts) == 1
+    assert second.headers == {
+        "content-type": "application/json",
+        "content-length": str(len(first.body)),
+        "x-modelpool-pool": "chat",
+        "x-modelpool-target": "primary",
+        "x-modelpool-attempts": "0",
+        "x-modelpool-config": first.headers["x-modelpool-config"],
+        "x-modelpool-cache": "hit",
+        "x-modelpool-cost": "0",
+        "age": "3",
+    }
+    assert [record.cache for record in it.records] == ["miss", "hit"]
+    hit = it.records[1]
+    assert (hit.status, hit.attempts, hit.target, hit.usage.output_tokens) == (200, (), None, None)
+    assert (kept(it)["entries"], kept(it)["ratio"]) == (1, 0.5)
+    assert it.nothing_is_held()
+    it.clock.advance(297)
+    it.ask(QUESTION)
+    assert len(it.upstream.attempts) == 2, "it is too old"
+
+
+def test_a_pool_without_a_cache_says_nothing_of_one() -> None:
+    it = Bench(a_snapshot())
+    first, second = it.ask(QUESTION), it.ask(QUESTION)
+    assert len(it.upstream.attempts) == 2
+    it.upstream.last.answer()
+    assert "x-modelpool-cache" not in second.headers
+    assert (it.records[0].cache, first.status) == (None, None)
+
+
+FORMS: dict[str, tuple[dict[str, Any], tuple[bytes, ...], dict[str, Any], bool]] = {
+    "a stream again": (STREAM, (SAID, DONE), STREAM, True),
+    "a stream with its usage again": (WITH_USAGE, (SAID, USAGE, DONE), WITH_USAGE, True),
+    "a stream with its usage, without it": (WITH_USAGE, (SAID, USAGE, DONE), STREAM, True),
+    "a stream with its usage, whole": (WITH_USAGE, (SAID, USAGE, DONE), QUESTION, True),
+}
+
+
+@pytest.mark.parametrize("case", FORMS, ids=list(FORMS))
+def test_a_stream_is_given_again_as_it_is_asked_for(case: str) -> None:
+    first, parts, second, hits = FORMS[case]
+    it = bench()
+    it.ask(first)
+    stream(it, *parts)
+    told = it.ask(second)
+    assert said(told) == ["hit"] if hits else told.status is None
+    assert (b"usage" in told.body) == (second is not STREAM)
+    assert ("content-length" in told.headers) == (second is QUESTION)
+    kind = "application/json" if second is QUESTION else "text/event-stream"
+    assert told.headers["content-type"].startswith(kind)
+    assert b"hello" in told.body
+
+
+def test_an_answer_is_given_again_as_a_stream() -> None:
+    it = bench()
+    it.ask(QUESTION)
+    it.upstream.last.answer()
+    plain, told = it.ask(STREAM), it.ask(WITH_USAGE)
+    assert said(plain, told) == ["hit", "hit"]
+    assert (b"usage" in plain.body, b'"completion_tokens":5' in told.body) == (False, True)
+    assert plain.body.endswith(DONE)
+    assert plain.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert len(it.upstream.attempts) == 1
+
+
+def test_an_answer_whose_usage_nobody_knows_does_not_stand_for_one_that_tells_it() -> None:
+    it = bench()
+    it.ask(QUESTION)
+    silent = a_completion()
+    del silent["usage"]
+    it.upstream.last.answer(silent)
+    assert said(it.ask(STREAM)) == ["hit"]
+    it.ask(WITH_USAGE)
+    assert len(it.upstream.attempts) == 2
+
+
+def test_the_model_in_the_answer_is_the_one_that_was_asked_for_where_the_pool_says_so() -> None:
+    """B41."""
+    it = bench(response_model="Requested", models=("chat", "gpt"))
+    for name in ("chat", "gpt"):
+        it.ask({**QUESTION, "model": name})
+        it.upstream.last.answer()
+        assert it.ask({**QUESTION, "model": name}).json["model"] == name
+        assert f'"model":"{name}"'.encode() in it.ask({**STREAM, "model": name}).body
+    assert len(it.upstream.attempts) == 2
+
+
+BAD: dict[str, tuple[Any, int]] = {
+    "an error": ({"error": {"message": "no", "code": "bad"}}, 400),
+    "cut off": (a_completion(choices=[{"message": {"content": "a"}, "finish_reason": "length"}]), 200),
+    "tools": (
+        a_completion(choices=[{"message": {"content": "a", "tool_calls": [{}]}, "finish_reason": "tool_calls"}]),
+        200,
+    ),
+    "empty": (a_completion(""), 200),
+}
+
+
+@pytest.mark.parametrize("case", BAD, ids=list(BAD))
+def test_what_is_no_whole_answer_is_not_kept(case: str) -> None:
+    it = bench()
+    it.ask(QUESTION)
+    it.upstream.last.answer(*BAD[case])
+    it.ask(QUESTION)
+    assert len(it.upstream.attempts) == 2
+    assert kept(it)["entries"] == 0
+
+
+def test_a_stream_that_breaks_is_not_kept() -> None:
+    it = bench()
+    first, second = it.ask(STREAM), it.ask(STREAM)
+    stream(it, SAID[:-20])
+    it.upstream.last.error("cut")
+    assert [first.end, second.end] == ["failed", "failed"]
+    assert first.body == second.body
+    assert kept(it)["entries"] == 0
+    it.ask(STREAM)
+    assert len(it.upstream.attempts) == 2
+
+
+@pytest.mark.parametrize("body", [{**QUESTION, "temperature": 1}, {**QUESTION, "tools": [{"type": "function"}]}])
+def test_what_is_not_to_be_kept_passes_by_and_says_so(body: dict[str, Any]) -> None:
+    it = bench()
+    clients = [it.ask(body), it.ask(body)]
+    for attempt in it.upstream.attempts:
+        attempt.answer()
+    assert said(*clients) == ["bypass", "bypass"]
+    assert (kept(it)["entries"], kept(it)["misses"]) == (0, 0)
+
+
+def test_no_cache_asks_anew_and_keeps_the_new_answer_and_no_store_keeps_out() -> None:
+    it = bench()
+    it.ask(QUESTION)
+    it.upstream.last.answer()
+    fresh = it.ask(QUESTION, headers={"cache-control": "no-cache"})
+    it.upstream.last.answer(a_completion("new"))
+    assert said(fresh) == ["bypass"]
+    assert b"new" in it.ask(QUESTION).body
+    out = it.ask(QUESTION, headers={"cache-control": "no-store"})
+    it.upstream.last.answer(a_completion("secret"))
+    assert said(out) == ["bypass"]
+    assert b"new" in it.ask(QUESTION).body
+    assert len(it.upstream.attempts) == 3
+
+
+def test_another_config_answers_for_itself() -> None:
+    it = bench()
+    it.ask(QUESTION)
+    late = it.ask({**QUESTION, "seed": 1})
+    it.upstream.attempts[0].answer()
+    later = cached(total=9_000)
+    it.proxy.snapshot = later
+    it.state.retain(later)
+    it.upstream.attempts[1].answer()
+    assert late.status == 200
+    assert kept(it)["entries"] == 0, "it was answered by the rules before"
+    it.ask(QUESTION)
+    assert len(it.upstream.attempts) == 3
+    it.proxy.snapshot = a_snapshot([a_pool("other")])
+    it.upstream.last.answer()
+    assert it.state.cache.bytes == 0, "its pool is no more"
+
+
+def test_what_another_pool_answered_is_not_kept() -> None:
+    pools = [
+        a_pool(cache=SETTINGS, fallback={"pools": ({"when": "General", "pools": ("spare",)},)}),
+        a_pool("spare", [a_target("backup")]),
+    ]
+    it = Bench(a_snapshot(pools))
+    client = it.ask(QUESTION)
+    it.upstream.last.answer({"error": {"message": "no"}}, 500)
+    it.clock.advance(5)
+    while it.upstream.last.provider == "primary":
+        it.upstream.last.answer({"error": {"message": "no"}}, 500)
+        it.clock.advance(5)
+    it.upstream.last.answer()
+    assert (client.status, said(client)) == (200, ["miss"])
+    assert kept(it)["entries"] == 0
+
+
+def test_headers_that_the_provider_is_to_add_are_added_to_hits() -> None:
+    it = bench(providers=[a_provider(response_headers=({"name": "X-Region", "value": "eu"},))])
+    it.ask(QUESTION)
+    it.upstream.last.answer(headers=(*JSON, ("x-request-id", "req_1")))
+    hit = it.ask(QUESTION)
+    assert hit.headers["x-region"] == "eu"
+    assert "x-request-id" not in hit.headers
+
+
+# Limits
+
+
+def limited(**changes: Any) -> Bench:
+    requests = ({"name": "all", "max": 3, "per": 3_600_000, "burst": 3, "scope": "Sidecar"},)
+    tokens = (
+        {"name": "words", "max": 20_000, "per": 3_600_000, "burst": 20_000, "scope": "Sidecar", "count": "Total"},
+    )
+    limits = {"requests": requests, "tokens": tokens, "concurrency": {"max": 1, **changes}}
+    return bench(limits=limits)
+
+
+def left(it: Bench) -> list[int]:
+    assert it.proxy.snapshot is not None
+    [pool] = it.state.describe(it.proxy.snapshot, it.clock.now())["pools"]
+    return [limit["remaining"] for limit in pool["limits"]]
+
+
+def test_a_hit_takes_a_request_and_no_token_and_no_place() -> None:
+    it = limited()
+    it.ask(QUESTION)
+    it.upstream.last.answer()
+    before = left(it)
+    it.ask({**QUESTION, "seed": 1})
+    assert it.ask({**QUESTION, "seed": 2}).error_code == "concurrency_exceeded"
+    busy = left(it)
+    hit = it.ask(QUESTION)
+    assert said(hit) == ["hit"]
+    assert hit.headers["x-ratelimit-remaining-requests"] == "0"
+    assert left(it) == [0, busy[1]]
+    assert before[0] == 2
+    refused = it.ask(QUESTION)
+    assert (refused.status, refused.error_code) == (429, "rate_limit_exceeded")
+    assert (it.records[-1].cache, len(it.upstream.attempts)) == (None, 2)
+
+
+def test_who_shares_a_call_takes_a_request_and_no_place_and_has_limits_of_its_own() -> None:
+    it = limited()
+    first, second = it.ask(QUESTION), it.ask(QUESTION)
+    it.upstream.last.answer()
+    assert said(first, second) == ["miss", "shared"]
+    assert (first.headers["x-ratelimit-remaining-requests"], second.headers["x-ratelimit-remaining-requests"]) == (
+        "2",
+        "1",
+    )
+    assert (second.headers["x-modelpool-cost"], second.body) == ("0", first.body)
+    assert left(it)[0] == 1
+    assert it.nothing_is_held()
+
+
+def test_nothing_that_reached_no_provider_is_taken_from_anybody() -> None:
+    """B9, B10: the call waits for a place until it is refused; who shares it is refused, too."""
+    it = limited(queue={"max": 1, "timeout": 1_000})
+    it.ask({**QUESTION, "seed": 1})
+    clients = [it.ask(QUESTION), it.ask(QUESTION)]
+    assert left(it)[0] == 0
+    it.clock.advance(1.1)
+    assert [client.error_code for client in clients] == ["queue_timeout"] * 2
+    assert left(it)[0] == 2
+    assert {record.refusal for record in it.records} <= {"queue_timeout", None}
+
+
+# Callers
+
+
+def keys_of(*names: str) -> str:
+    return callerkeys.encode({name: callerkeys.digest(f"key-of-{name}-0123456789") for name in names})
+
+
+def test_callers_share_nothing() -> None:
+    pool = a_pool(cache=SETTINGS, callers={"keys": "team", "source": "Secret team"}, requires=("callers",))
+    it = Bench(compile_config(a_config([pool]), credential_digest=lambda _name: "d"))
+    it.callers.replace({"team": keys_of("alice", "bob")}, it.clock.now())
+    alice, bob = ({"authorization": f"Bearer key-of-{name}-0123456789"} for name in ("alice", "bob"))
+    first, other = it.ask(QUESTION, headers=alice), it.ask(QUESTION, headers=bob)
+    assert len(it.upstream.attempts) == 2
+    it.upstream.attempts[0].answer(a_completion("for alice"))
+    it.upstream.attempts[1].answer(a_completion("for bob"))
+    assert said(first, other) == ["miss", "miss"]
+    assert b"for alice" in it.ask(QUESTION, headers=alice).body
+    assert b"for bob" in it.ask(QUESTION, headers=bob).body
+    assert [record.caller for record in it.records] == ["alice", "bob", "alice", "bob"]
+
+
+# Sharing
+
+
+def test_fifty_equal_requests_make_one_call() -> None:
+    it = bench()
+    clients = [it.ask(QUESTION) for _ in range(50)]
+    assert len(it.upstream.attempts) == 1
+    it.upstream.last.answer()
+    assert {client.body for client in clients} == {clients[0].body}
+    assert said(*clients) == ["miss", *["shared"] * 49]
+    assert sorted(record.cache or "" for record in it.records) == ["miss", *["shared"] * 49]
+    assert it.nothing_is_held()
+
+
+def test_who_comes_late_to_a_stream_hears_it_from_its_beginning() -> None:
+    it = bench()
+    early = it.ask(STREAM)
+    stream(it, ROLE, a_chunk("hel"))
+    late = it.ask(STREAM)
+    assert late.body == early.body != b""
+    it.upstream.last.data(a_chunk("lo") + a_chunk(finish="stop") + DONE)
+    assert (late.body, late.end) == (early.body, "finished")
+    assert len(it.upstream.attempts) == 1
+
+
+def test_a_stream_and_an_answer_that_are_on_their_way_are_two_calls() -> None:
+    it = bench()
+    it.ask(STREAM)
+    it.ask(QUESTION)
+    it.ask(WITH_USAGE)
+    assert len(it.upstream.attempts) == 3
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_client_that_leaves_ends_nothing_while_another_waits(who: int) -> None:
+    """B31."""
+    it = bench()
+    clients = [it.ask(QUESTION), it.ask(QUESTION)]
+    clients[who].leave()
+    assert not it.upstream.last.cancelled
+    it.upstream.last.answer()
+    assert clients[1 - who].status == 200
+    assert clients[who].status is None
+    assert said(it.ask(QUESTION)) == ["hit"]
+    assert it.nothing_is_held()
+
+
+def test_with_the_last_client_the_call_ends() -> None:
+    """B31."""
+    it = bench()
+    clients = [it.ask(QUESTION) for _ in range(3)]
+    for client in clients:
+        assert not it.upstream.last.cancelled
+        client.leave()
+    assert it.upstream.last.cancelled
+    assert [record.status for record in it.records] == [499, 499, 499]
+    assert {record.outcome for record in it.records} == {Outcome.CANCELLED}
+    assert it.nothing_is_held()
+    it.ask(QUESTION)
+    assert len(it.upstream.attempts) == 2
+
+
+def test_an_error_is_for_all_who_waited_and_nobody_after() -> None:
+    it = bench()
+    clients = [it.ask(QUESTION), it.ask(QUESTION)]
+    it.upstream.last.answer({"error": {"message": "no", "code": "bad"}}, 400)
+    assert [client.status for client in clients] == [400, 400]
+    it.ask(QUESTION)
+    assert len(it.upstream.attempts) == 2
+
+
+def test_a_client_in_a_hurry_calls_alone_and_may_share_the_call_of_another() -> None:
+    """B15: its deadline is its own."""
+    hurry = {"x-stainless-read-timeout": "5"}
+    it = bench()
+    it.ask(QUESTION, headers=hurry)
+    patient = it.ask(QUESTION)
+    assert len(it.upstream.attempts) == 2
+    sharing = it.ask(QUESTION, headers=hurry)
+    assert len(it.upstream.attempts) == 2
+    it.clock.advance(6)
+    assert patient.status is None
+    it.upstream.attempts[1].answer()
+    assert said(patient, sharing) == ["miss", "shared"]
+
+
+def test_an_answer_that_is_too_large_to_keep_is_relayed_and_joined_by_nobody() -> None:
+    it = bench(cache={"max_bytes": 2_000})
+    first = it.ask(STREAM)
+    stream(it, ROLE, a_chunk("x" * 3_000))
+    second = it.ask(STREAM)
+    assert len(it.upstream.attempts) == 2
+    it.upstream.attempts[0].data(a_chunk(finish="stop") + DONE)
+    assert (first.end, second.status) == ("finished", None)
+    assert kept(it)["entries"] == 0
+
+
+def test_a_slow_client_slows_nobody_until_the_answer_is_too_large_to_keep() -> None:
+    """B30."""
+    it = bench(cache={"max_bytes": 4_000})
+    slow, quick = it.ask(STREAM, downstream=HeldDownstream(room=100)), it.ask(STREAM)
+    stream(it, ROLE, a_chunk("x" * 1_000))
+    assert not it.upstream.last.paused
+    it.upstream.last.data(a_chunk("x" * 3_000))
+    assert it.upstream.last.paused
+    assert slow.on_writable is not None
+    assert quick.on_writable is not None
+    quick.on_writable()
+    assert it.upstream.last.paused, "the other one is still full"
+    slow.on_writable()
+    assert not it.upstream.last.paused
+    it.upstream.last.data(a_chunk("y"))
+    assert it.upstream.last.paused
+    slow.leave()
+    assert not it.upstream.last.paused, "the slow one is gone"
+    it.upstream.last.data(a_chunk(finish="stop") + DONE)
+    it.upstream.last.end()
+    assert quick.end == "finished"
+    assert it.nothing_is_held()
+
+
+def test_a_drain_ends_the_call_for_everybody() -> None:
+    """B51."""
+    it = bench()
+    clients = [it.ask(QUESTION), it.ask(QUESTION)]
+    for client in clients:
+        assert client.on_drain_deadline is not None
+        if client.end is None:
+            client.on_drain_deadline()
+    assert [client.error_code for client in clients] == ["draining", "draining"]
+    assert it.nothing_is_held()
+
+
+def test_a_drain_cuts_who_is_still_being_told() -> None:
+    class Slow(HeldDownstream):
+        def finish(self) -> None:
+            """It takes its time."""
+
+    it, slow = bench(), Slow()
+    it.ask(QUESTION, downstream=slow)
+    it.upstream.last.answer()
+    assert (it.proxy.in_flight, slow.end) == (1, None)
+    assert slow.on_drain_deadline is not None
+    slow.on_drain_deadline()
+    assert slow.end == "failed"
+    assert it.nothing_is_held()
+
+
+def test_what_is_shared_while_it_waits_for_a_place_goes_when_it_has_one() -> None:
+    it = limited(queue={"max": 1, "timeout": 10_000})
+    it.ask({**QUESTION, "seed": 1})
+    clients = [it.ask(QUESTION), it.ask(QUESTION)]
+    clients[0].leave()
+    it.upstream.last.answer()
+    assert len(it.upstream.attempts) == 2
+    it.upstream.last.answer()
+    assert (clients[1].status, said(clients[1])) == (200, ["shared"])
+    assert it.nothing_is_held()
+
+
+def test_things_introduce_themselves_without_content() -> None:
+    """B44."""
+    it = bench()
+    it.ask(QUESTION)
+    [call] = it.proxy._caching._calls.values()
+    assert repr(call) == "<Call running: 1 clients, 0 bytes>"
+    assert repr(it.proxy._caching) == "<Caching: <Cache: 0 answers, 0 bytes>, 1 calls>"
+    it.upstream.last.answer()
+    assert repr(call) == "<Call over: 0 clients, 0 bytes>"
+    assert it.proxy._caching._room.taken == 0
+
+
+# Laws
+
+moves = st.lists(
+    st.sampled_from(["ask", "stream", "leave first", "leave last", "head", "data", "end", "break", "error"]),
+    max_size=30,
+)
+
+
+@given(moves)
+def test_whoever_leaves_there_is_one_call_while_anyone_waits_and_in_the_end_nothing_is_held(run: list[str]) -> None:
+    it = bench(cache={"ttl": 1})  # nothing that is kept is still there at the next step
+    waiting: list[HeldDownstream] = []
+    for what in run:
+        it.clock.advance(0.01)
+        waiting = [client for client in waiting if client.end is None]
+        running = [attempt for attempt in it.upstream.attempts if attempt.open]
+        assert len(running) == (1 if waiting else 0)
+        assert it.proxy.in_flight == len(running)
+        if what == "ask":
+            waiting.append(it.ask(STREAM))
+        elif waiting and what.startswith("leave"):
+            waiting.pop(0 if what == "leave first" else -1).leave()
+        elif running:
+            step(running[0], what)
+    for client in waiting:
+        client.leave()
+    assert it.nothing_is_held()
+    assert it.proxy._caching._room.taken == 0
+    assert not it.proxy._caching._calls
+    assert len(it.records) == sum(what == "ask" for what in run)
+
+
+def step(attempt: Any, what: str) -> None:
+    begun = getattr(attempt, "begun", False)
+    if not begun and what in ("head", "data", "end"):
+        attempt.head(200, SSE)
+        attempt.begun = True
+    if what == "data":
+        attempt.data(a_chunk("hi"))
+    elif what == "end":
+        attempt.data(a_chunk("hi") + a_chunk(finish="stop") + DONE)
+        attempt.end()
+    elif what == "break" and begun:
+        attempt.data(a_chunk("hi"))
+        attempt.error("cut")
+    elif what == "error" and not begun:
+        attempt.answer({"error": {"message": "no"}}, 400)
