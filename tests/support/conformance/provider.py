@@ -32,6 +32,7 @@ class Ask:
     usage: bool
     headers: dict[str, str]
     started: float
+    model: str = ""
     over: bool = False
     left: float | None = None
 
@@ -174,6 +175,8 @@ class Provider:
         self.name = name
         self.voice = name
         """Who it says that it is: two targets that answer alike share one."""
+        self.voices: dict[str, str] = {}
+        """The same for single models."""
         self.takes_prefill = False
         self.fault: Fault | None = None
         self.asks: list[Ask] = []
@@ -285,9 +288,10 @@ class Provider:
         found = _IDENT.search(body)
         ask.ident = found.group().decode() if found else ""
         asked = json.loads(body)
+        ask.model = str(asked.get("model"))
         ask.stream = asked.get("stream") is True
         ask.usage = bool((asked.get("stream_options") or {}).get("include_usage"))
-        speech = Speech(operation, self.voice, ask.ident, usage=ask.usage)
+        speech = Speech(operation, self.voices.get(ask.model, self.voice), ask.ident, usage=ask.usage)
         if self.takes_prefill:
             speech.go_on(_given(asked))
         turn = Turn(self, wire, ask, speech)
