@@ -169,7 +169,6 @@ def test_what_is_written_wins_over_every_default() -> None:
             "commit": "Complete",
             "headHold": "0s",
             "keepAlive": "5s",
-            "recovery": ["Replay", "Continue"],
         },
         cache={"mode": "Exact", "ttl": "1h", "maxEntries": 7, "maxBytes": 65_536, "temperature": "Any"},
     )
@@ -282,12 +281,18 @@ def test_what_is_written_wins_over_every_default() -> None:
         "pinning": "Denied",
         "responseModel": "Requested",
         "streaming": {"commit": "Complete", "keepAlive": 5000, "headHold": 0},
-        "recovery": ("Replay", "Continue"),
+        "recovery": (),
         "hedging": None,
         "cache": {"ttl": 3_600_000, "maxEntries": 7, "maxBytes": 65_536, "temperature": "Any"},
         "parameters": (),
     }
     assert result.namespaces["default"].credentials == {"s-k-3de631bf79": "v"}
+
+
+def test_the_ways_of_a_recovery_keep_their_order() -> None:
+    """B26."""
+    made = _config(_run(provider(), pool(streaming={"recovery": ["Replay", "Continue"]})))
+    assert made.pools[0].recovery == ("Replay", "Continue")
 
 
 def test_what_an_older_sidecar_must_not_ignore_is_required() -> None:

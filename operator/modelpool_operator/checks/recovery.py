@@ -11,11 +11,15 @@ AFTER = ("Stalled", "Broken")
 
 
 def recovery_that_cannot_be(spec: ModelPoolSpec) -> Iterator[Finding]:
-    """A way that stands twice, and a recovery that the fallback of the same pool forbids."""
+    """A way that stands twice, and a recovery that the same pool makes needless or forbids."""
     ways = (spec.streaming.recovery if spec.streaming else None) or ()
     yield from repeated(PATH, ways)
+    if not ways:
+        return
+    if spec.streaming is not None and spec.streaming.commit == "Complete":
+        yield Finding(PATH, "must not be set where commit is Complete: nothing goes out before the answer is whole")
     fallback = spec.fallback
-    if not ways or fallback is None:
+    if fallback is None:
         return
     if fallback.outcomes is not None and not any(outcome in fallback.outcomes for outcome in AFTER):
         yield Finding(

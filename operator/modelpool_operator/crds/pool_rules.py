@@ -88,6 +88,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
             ".hedging",
         ),
     ),
+    "spec.streaming": (
+        Rule(
+            where(f"{present('recovery', 'commit')} && self.recovery.size() > 0", "self.commit != 'Complete'"),
+            "must not be set where commit is Complete: nothing goes out before the answer is whole",
+            ".recovery",
+        ),
+    ),
     "spec.streaming.recovery": (
         Rule(
             "self.all(way, self.filter(other, other == way).size() == 1)",
