@@ -40,6 +40,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[Line]:
         yield _GOOD, "answered by the sidecar itself, without a provider"
     if "targets" in told:
         yield from _targets(told["targets"])
+        yield from _behind(told["behind"])
         yield from _walk(told["walk"])
         yield from _limits(told["limits"])
         yield from _fallback(told["fallback"])
@@ -72,6 +73,15 @@ def _targets(targets: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
         yield _BOLD, "left out of the pool"
         for each in left_out:
             yield _BAD, f"{_INDENT}{each['name']}: {each['skipped']}: {each['why']}"
+
+
+def _behind(pools: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
+    if pools:
+        yield "", ""
+        yield _BOLD, "targets that are pools"
+    for each in pools:
+        chosen = f"those of pool {each['pool']}, chosen by its strategy {each['strategy']}"
+        yield "", f"{_INDENT}{each['name']}/...: {chosen}; together weight {each['weight']}"
 
 
 def _target(each: Mapping[str, Any], width: int) -> Line:

@@ -177,6 +177,7 @@ def tell(outcome: Outcome, namespace: str, asked: Asked, caller: str | None = No
         meant = parsed if isinstance(parsed, Request) else None
         told |= {
             "targets": _targets(pool, outlook, chances, meant),
+            "behind": _behind(pool),
             "providers": _providers(pool),
             "walk": _walk(take, asked),
             "limits": _limits(pool, take),
@@ -230,6 +231,14 @@ def _targets(pool: Pool, outlook: Outlook, chances: Mapping[str, int], meant: Re
     return told + [
         {"name": each.target, "skipped": each.reason, "why": each.message, "first": 0.0, "priority": None}
         for each in pool.unresolved
+    ]
+
+
+def _behind(pool: Pool) -> list[dict[str, Any]]:
+    """The targets that are pools."""
+    return [
+        {"name": each.name, "pool": each.pool.name, "strategy": each.pool.strategy.type, "weight": each.weight}
+        for each in pool.pool_targets
     ]
 
 
@@ -326,6 +335,10 @@ def _limits(pool: Pool, take: Take) -> list[dict[str, Any]]:
     if told["concurrency"] is not None:
         queue = {"queue": told["queue"]} if told["queue"] is not None else {}
         limits.append({"name": "concurrency", "max": told["concurrency"], "inFlight": told["inFlight"], **queue})
+    for each in pools:
+        if each["name"] in pool.behind and each["concurrency"] is not None:
+            name = f"pool {each['name']}, concurrency"
+            limits.append({"name": name, "max": each["concurrency"], "inFlight": each["inFlight"]})
     for target in told["targets"]:
         limits += [_named(target, limit) for limit in target["limits"]]
     return list({(limit["name"], limit.get("count")): limit for limit in limits}.values())
@@ -336,9 +349,10 @@ def _of_caller(limit: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(target: Mapping[str, Any], limit: Mapping[str, Any]) -> dict[str, Any]:
-    """A target's limit, or its provider's, which several targets may share."""
+    """A target's limit, its provider's or that of a pool on the way to it, which several targets may share."""
     owner = target["name"] if limit["level"] == "target" else target["provider"]
-    return {**limit, "name": f"{limit['level']} {owner}, {limit['name']}"}
+    owner = limit.get("owner", owner)
+    return {**limit, "name": f"{limit['level']} {owner}, {limit['name']}", "owner": None}
 
 
 def _fallback(pool: Pool) -> dict[str, Any]:

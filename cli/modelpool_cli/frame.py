@@ -15,7 +15,7 @@ Line = Sequence[tuple[str, str]]
 _BAR = 10
 _TARGET = frozenset(
     ("name", "provider", "model", "priority", "weight", "drained", "stance", "reason", "until", "share", "probe")
-) | {"inFlight", "unsupported", "blocked", "why", "limits"}
+) | {"inFlight", "unsupported", "blocked", "why", "limits", "through", "of", "part"}
 _POOL = frozenset(
     ("name", "models", "closed", "message", "digest", "inFlight", "concurrency", "retriesLeft", "limits", "targets")
 ) | {
@@ -30,7 +30,7 @@ _POOL = frozenset(
     "commit",
     "cache",
 }
-_LIMIT = frozenset(("name", "level", "max", "per", "burst", "remaining", "reset", "inFlight"))
+_LIMIT = frozenset(("owner", "name", "level", "max", "per", "burst", "remaining", "reset", "inFlight"))
 
 
 def frame(state: Mapping[str, Any], lost: str | None = None) -> list[Line]:
@@ -172,8 +172,9 @@ def _targets(pool: Mapping[str, Any]) -> Iterator[Line]:
     stands = [standing(target) for target in targets]
     widest = max((len(words) for words, _ in stands), default=0)
     for target, (words, colour) in zip(targets, stands, strict=True):
-        total = totals[target["priority"]]
-        part = target["weight"] * target["share"] / total if total and not target.get("blocked") else 0.0
+        total = target.get("of", totals[target["priority"]])
+        whole = target.get("part", target["weight"] / total if total else 0.0)
+        part = whole * target["share"] if not target.get("blocked") else 0.0
         here = ">" if target["priority"] == pool.get("servingPriority") else " "
         left = f"  {here} {target['priority']:>2}  {target['name']:<{min(names, 24)}}  "
         bar = "#" * round(part * _BAR)
@@ -195,6 +196,7 @@ def _of_targets(targets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     for target in targets:
         for limit in target.get("limits", ()):
             owner = target["name"] if limit["level"] == "target" else target["provider"]
+            owner = limit.get("owner", owner)
             name = f"{limit['name']} of {limit['level']} {owner}"
             found[name] = {**limit, "name": name}
     return list(found.values())

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelpool_config.models import Config
+from modelpool_config.models import Config, Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,15 @@ def example_model(config: Config) -> str:
 def _pool_line(config: Config) -> list[str]:
     """`pool chat: primary 90, backup 10`, one line for each pool, and what cannot serve."""
     lines = [
-        f"  pool {pool.name}: " + ", ".join(f"{target.name} {target.weight}" for target in pool.targets)
+        f"  pool {pool.name}: " + ", ".join(f"{name} {weight}" for name, weight in _weights(pool))
         for pool in config.pools
     ]
     return lines + [f"  pool {pool.name}: answers 503, {pool.message}" for pool in config.closed]
+
+
+def _weights(pool: Pool) -> list[tuple[str, int]]:
+    own = [(target.name, target.weight) for target in pool.targets]
+    return own + [(f"pool {target.pool}", target.weight) for target in pool.pool_targets]
 
 
 def _next(start: Start, config: Config, model: str) -> list[str]:

@@ -105,4 +105,5 @@ def different(
 
 
 def _provider_names(pool: ModelPool | None) -> tuple[str, ...]:
-    return () if pool is None else tuple(dict.fromkeys(target.provider_ref.name for target in pool.spec.targets))
+    targets = pool.spec.targets if pool is not None else ()
+    return tuple(dict.fromkeys(target.provider_ref.name for target in targets if target.provider_ref))

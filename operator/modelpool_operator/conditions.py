@@ -84,14 +84,14 @@ def pool_status(
     """The status of a pool. `providers`: those of its namespace, with the form in force; `digest`: of its section of
     the desired config."""
     targets = resource.spec.targets if resource else ()
-    names = dict.fromkeys(each.provider_ref.name for each in targets)
+    names = dict.fromkeys(each.provider_ref.name for each in targets if each.provider_ref)
     named = {name: providers[name] for name in names if name in providers}
     left_out = {each.target: each.reason for each in verdict.unresolved}
-    asked = dict.fromkeys(each.provider_ref.name for each in targets if each.name not in left_out)
+    asked = dict.fromkeys(each.provider_ref.name for each in targets if each.provider_ref and each.name not in left_out)
     missing = _missing_of_pool(verdict, {name: named[name][0] for name in asked if name in named})
     accepted, resolved = _accepted(verdict), _resolved(verdict, missing)
     if resource is not None and accepted.status == "True":
-        able = [each for each in targets if each.name not in left_out]
+        able = [each for each in targets if each.provider_ref and each.name not in left_out]  # a pool says it itself
         seen = {name: each for name, (_, each) in named.items()}
         accepted = _unpriced(resource, able, seen) or _no_prefill(resource, able, seen) or accepted
     is_published = publication.pools.get(resource.metadata.name if resource else "") == digest
@@ -152,7 +152,7 @@ def _unpriced(pool: ModelPool, targets: Sequence[Target], providers: Mapping[str
     without = [target for target in targets if not _has_price(target, pool, providers)]
     if not without or len(without) == len(targets):
         return None
-    told = ", ".join(f"target {each.name} (Provider {each.provider_ref.name})" for each in without)
+    told = ", ".join(f"target {each.name} (Provider {_provider(each)})" for each in without)
     message = f"the spec makes sense; no price is declared for {told}: what is answered there counts as no cost"
     return Said("True", "Unpriced", plain(message, _LONGEST))
 
@@ -160,6 +160,8 @@ def _unpriced(pool: ModelPool, targets: Sequence[Target], providers: Mapping[str
 def _no_prefill(pool: ModelPool, targets: Sequence[Target], providers: Mapping[str, Provider | None]) -> Said | None:
     """It wants streams to be continued, and nobody says that he can (B26)."""
     ways = (pool.spec.streaming.recovery if pool.spec.streaming else None) or ()
+    if any(target.pool_ref for target in pool.spec.targets):
+        return None  # it may stand in that pool
     if "Continue" not in ways or any(_declares_prefill(target, pool, providers) for target in targets):
         return None
     message = "the spec makes sense; streaming.recovery names Continue, but no target's model declares Prefill: a "
@@ -168,16 +170,20 @@ def _no_prefill(pool: ModelPool, targets: Sequence[Target], providers: Mapping[s
 
 def _declares_prefill(target: Target, pool: ModelPool, providers: Mapping[str, Provider | None]) -> bool:
     """Of the model that it asks for, or of any name that clients may send on to it."""
-    provider = providers.get(target.provider_ref.name)
+    provider = providers.get(_provider(target))
     models = (provider.spec.models if provider is not None else None) or ()
     able = {model.name for model in models if "Prefill" in (model.capabilities or ())}
     asked = [target.model] if target.model is not None else [model for _, model in claimed(pool)]
     return bool(able) and any(model in able or model.endswith("*") for model in asked)
 
 
+def _provider(target: Target) -> str:
+    return target.provider_ref.name if target.provider_ref else ""
+
+
 def _has_price(target: Target, pool: ModelPool, providers: Mapping[str, Provider | None]) -> bool:
     """Of the model that it asks for, or of every name that clients may send on to it; a pattern is none of them."""
-    provider = providers.get(target.provider_ref.name)
+    provider = providers.get(_provider(target))
     models = (provider.spec.models if provider is not None else None) or ()
     priced = {model.name for model in models if model.prices is not None}
     asked = [target.model] if target.model is not None else [model for _, model in claimed(pool)]
@@ -199,7 +205,8 @@ def _resolved(verdict: Verdict, found: Sequence[tuple[str, str]]) -> Said:
 def _missing_of_pool(verdict: Verdict, asked: Mapping[str, Verdict]) -> list[tuple[str, str]]:
     """Targets that are left out, and Providers that can be asked although something is wrong with them."""
     found = [(each.reason, f"target {each.target}: {each.message}") for each in verdict.unresolved]
-    found += [(each.reason, each.message) for each in verdict.problems if each.reason == chains.NOT_FOUND]
+    lost = (each for each in verdict.problems if each.reason == chains.NOT_FOUND and each.path[:2] == chains.FALLBACK)
+    found += [(each.reason, each.message) for each in lost]
     for name, provider in asked.items():
         for problem in provider.problems:
             kept = "accepted form" if problem.condition == "Accepted" else "copied value"

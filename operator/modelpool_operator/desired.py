@@ -18,10 +18,12 @@ from modelpool_operator.checks import callers as caller_keys
 from modelpool_operator.checks import chains, credentials, names
 from modelpool_operator.checks import pool as pool_checks
 from modelpool_operator.checks import provider as provider_checks
+from modelpool_operator.checks.behind import Behind, innermost_first
 from modelpool_operator.checks.callers import CallerKeys
+from modelpool_operator.checks.chains import Links
 from modelpool_operator.checks.credentials import Keys
 from modelpool_operator.checks.finding import Finding
-from modelpool_operator.problems import Key, Problem, nearest
+from modelpool_operator.problems import Key, Path, Problem, nearest
 from modelpool_operator.resources import Observed, with_document
 
 Accepted = Mapping[Key, Provider | ModelPool]
@@ -195,9 +197,11 @@ class _Compiler:
         verdicts: dict[Key, Verdict] = {}
         known = [key[2] for key in self._judged if key[0] == "ModelPool"]
         followed = chains.follow(self._namespace, running, known)
-        for name, pool in running.items():
-            links = followed[name]
-            rendered, lost, unresolved = self._pool(pool, claims.models[name], links.pools)
+        before = Behind({name: entry.problems[0].message for name, entry in closed.items()})
+        for name in innermost_first(running, {name: links.left_out for name, links in followed.items()}):
+            pool, links = running[name], followed[name]
+            rendered, lost, unresolved = self._pool(pool, claims.models[name], links, before)
+            before.add(rendered, unresolved)
             lost += links.problems
             keys = self._keys_of_callers(pool)
             if isinstance(rendered, contract.Pool):
@@ -228,27 +232,40 @@ class _Compiler:
         return Namespace(config, values), verdicts
 
     def _pool(
-        self, pool: ModelPool, models: tuple[str, ...], others: tuple[contract.FallbackPools, ...]
+        self, pool: ModelPool, models: tuple[str, ...], links: Links, behind: Behind
     ) -> tuple[contract.Pool | contract.ClosedPool, list[Problem], tuple[contract.Unresolved, ...]]:
         """The pool as it can run, the problems of its references, and the targets that are left out."""
         targets: list[Target] = []
         problems: list[Problem] = []
         unresolved: list[contract.Unresolved] = []
+        key = ("ModelPool", self._namespace, pool.metadata.name)
+        own = sum(target.provider_ref is not None for target in pool.spec.targets)
+        inner: list[str] = []
         for index, target in enumerate(pool.spec.targets):
-            why = self._why_unresolved(target.provider_ref.name)
-            if why is None:
+            path: Path = ("spec", "targets", index)
+            if target.pool_ref is not None:
+                lost, problem = links.left_out.get(target.name), None
+                if lost is None:
+                    shut, problem = behind.why_not(target.pool_ref.name, behind.size(own, inner))
+                    lost = None if shut is None else _left_out(target.name, shut.reason, shut.message)
+                if problem is not None:
+                    problems.append(Finding((*path, "poolRef", "name"), problem).problem(key))
+                inner += [target.pool_ref.name] * (lost is None)
+            else:
+                assert target.provider_ref is not None, "it was judged"
+                why = self._why_unresolved(target.provider_ref.name)
+                lost = None if why is None else _left_out(target.name, *why)
+                if lost is not None and lost.reason == "ProviderNotFound":
+                    text = f"leads nowhere: {lost.message}"
+                    problems.append(Finding((*path, "providerRef", "name"), text, *NOT_FOUND).problem(key))
+            if lost is None:
                 targets.append(target)
-                continue
-            reason, message = why
-            unresolved.append(contract.Unresolved(target=target.name, reason=reason, message=message))
-            if reason == "ProviderNotFound":
-                found = Finding(
-                    ("spec", "targets", index, "providerRef", "name"), f"leads nowhere: {message}", *NOT_FOUND
-                )
-                problems.append(found.problem(("ModelPool", self._namespace, pool.metadata.name)))
+            else:
+                unresolved.append(lost)
         left_out = tuple(unresolved)
         if targets:
-            return render.pool(pool, models, tuple(targets), left_out, others), problems, left_out
+            reached = behind.size(len(targets) - len(inner), inner).targets
+            return render.pool(pool, models, tuple(targets), left_out, links.pools, reached), problems, left_out
         return _no_target(pool, models, left_out), problems, left_out
 
     def _keys_of_callers(self, pool: ModelPool) -> CallerKeys | None:
@@ -292,6 +309,10 @@ class _Compiler:
         entry = self._judged[key]
         found = tuple(with_document(problem, self._documents) for problem in more)
         return Verdict(entry.form, (*entry.problems, *found), unresolved, used, keyless)
+
+
+def _left_out(target: str, reason: str, message: str) -> contract.Unresolved:
+    return contract.Unresolved(target=target, reason=reason, message=message)
 
 
 def _invalid_pool(name: str, models: tuple[str, ...], entry: _Judged) -> contract.ClosedPool:

@@ -22,6 +22,7 @@ from modelpool_operator.api.modelpool import (
     ModelPool,
     ModelPoolSpec,
     Parameter,
+    PoolRef,
     SameTarget,
     Streaming,
     Target,
@@ -102,10 +103,12 @@ def pool(
     targets: tuple[Target, ...],
     unresolved: tuple[contract.Unresolved, ...],
     others: tuple[contract.FallbackPools, ...] = (),
+    reached: int | None = None,
 ) -> contract.Pool:
     """A pool with the model names that are left to it and the targets that can be asked, of which there is one.
 
-    `others`: the pools that it may fall back to.
+    `others`: the pools that it may fall back to. `reached`: how many targets there are with those behind pools, where
+    some are pools.
     """
     spec = resource.spec
     total = spec.timeouts.total if spec.timeouts else None
@@ -128,16 +131,15 @@ def pool(
                 weight=_either(target.weight, defaults.WEIGHT),
                 priority=_either(target.priority, defaults.PRIORITY),
                 parameters=_parameters(target.parameters),
-                match_headers=tuple(
-                    contract.MatchHeader(name=header.name, value=header.value)
-                    for header in (target.match.headers if target.match else ())
-                ),
+                match_headers=_match(target),
                 limits=_limits(target.limits),
             )
             for target in targets
+            if target.provider_ref is not None
         ),
+        pool_targets=tuple(_pool_target(target, target.pool_ref) for target in targets if target.pool_ref is not None),
         unresolved=unresolved,
-        fallback=_fallback(spec.fallback or Fallback(), len(targets), others),
+        fallback=_fallback(spec.fallback or Fallback(), reached or len(targets), others),
         limits=_limits(spec.limits),
         total=_time(total, defaults.TOTAL),
         last_resort=spec.last_resort or defaults.LAST_RESORT,
@@ -156,6 +158,23 @@ def _streaming(spec: Streaming) -> contract.Streaming:
         keep_alive=_time(spec.keep_alive, defaults.KEEP_ALIVE),
         head_hold=_time(spec.head_hold, defaults.HEAD_HOLD),
     )
+
+
+def _pool_target(target: Target, inner: PoolRef) -> contract.PoolTarget:
+    return contract.PoolTarget(
+        name=target.name,
+        pool=inner.name,
+        weight=_either(target.weight, defaults.WEIGHT),
+        priority=_either(target.priority, defaults.PRIORITY),
+        parameters=_parameters(target.parameters),
+        match_headers=_match(target),
+        limits=_limits(target.limits),
+    )
+
+
+def _match(target: Target) -> tuple[contract.MatchHeader, ...]:
+    headers = target.match.headers if target.match else ()
+    return tuple(contract.MatchHeader(name=header.name, value=header.value) for header in headers)
 
 
 def callers(resource: ModelPool) -> contract.Callers | None:
@@ -192,6 +211,7 @@ def _requires(
     needs = {
         "fallbackPools": bool(others),
         "callers": spec.callers,
+        "chains": any(target.pool_ref for target in targets),
         "concurrency": any(_at_once(target.limits) for target in targets)
         or any(_at_once(entry.limits) for entry in (spec.callers.entries if spec.callers else None) or ()),
         "limits": strategy == "LowestUsage" or _limits_need_a_newer_sidecar(spec, targets),

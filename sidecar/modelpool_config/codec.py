@@ -76,7 +76,7 @@ def config_digest(config: Config) -> str:
 def pool_digest(config: Config, pool: Pool | ClosedPool) -> str:
     """The digest of one pool's compiled section with its providers: what `status.config.digest` shows.
 
-    The pools that it may go on to belong to it.
+    The pools that it may go on to, and those behind its targets, belong to it.
     """
     others = _reached(config, pool)
     used = {target.provider for each in (pool, *others) if isinstance(each, Pool) for target in each.targets}
@@ -91,7 +91,7 @@ def pool_digest(config: Config, pool: Pool | ClosedPool) -> str:
 
 def _reached(config: Config, pool: Pool | ClosedPool) -> list[Pool | ClosedPool]:
     """The pools that a request may go on to from this one, by name."""
-    if not isinstance(pool, Pool) or not pool.fallback.pools:
+    if not _onward(pool):
         return []
     known: dict[str, Pool | ClosedPool] = {each.name: each for each in config.pools}
     known.update((each.name, each) for each in config.closed)
@@ -106,7 +106,9 @@ def _reached(config: Config, pool: Pool | ClosedPool) -> list[Pool | ClosedPool]
 
 
 def _onward(pool: Pool | ClosedPool) -> list[str]:
-    return [name for each in pool.fallback.pools for name in each.pools] if isinstance(pool, Pool) else []
+    if not isinstance(pool, Pool):
+        return []
+    return [name for each in pool.fallback.pools for name in each.pools] + [each.pool for each in pool.pool_targets]
 
 
 def _plain(model: BaseModel) -> Any:
@@ -231,10 +233,31 @@ def _check_references(config: Config) -> None:
             for name in onward.pools:
                 if name not in pools:
                     raise InvalidConfigError(f"pool {pool.name}, fallback {onward.when}: no pool {name!r}")
-        _unique(f"targets of pool {pool.name}", [target.name for target in pool.targets])
+        _unique(
+            f"targets of pool {pool.name}",
+            [target.name for target in pool.targets] + [each.name for each in pool.pool_targets],
+        )
+        if not pool.targets and not pool.pool_targets:
+            raise InvalidConfigError(f"pool {pool.name} has no target")
+        for inner in pool.pool_targets:
+            if inner.pool not in pools:
+                raise InvalidConfigError(f"pool {pool.name}, target {inner.name}: no pool {inner.pool!r}")
         for target in pool.targets:
             if target.provider not in providers:
                 raise InvalidConfigError(f"pool {pool.name}, target {target.name}: no provider {target.provider!r}")
+    _refuse_circles(config)
+
+
+def _refuse_circles(config: Config) -> None:
+    """A pool behind its own targets would have no end (B7)."""
+    behind = {pool.name: {target.pool for target in pool.pool_targets} for pool in config.pools}
+    ending: set[str] = {pool.name for pool in config.closed}
+    while behind:
+        ends = {name for name, inner in behind.items() if inner <= ending}
+        if not ends:
+            raise InvalidConfigError(f"pools lead to each other in a circle: {', '.join(sorted(behind))}")
+        ending |= ends
+        behind = {name: inner for name, inner in behind.items() if name not in ends}
 
 
 def _unique(what: str, names: list[str]) -> None:

@@ -19,7 +19,7 @@ SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 # What this reader can do beyond schema 1.0. A pool whose `requires` names anything else is closed, not misread.
 FEATURES: frozenset[str] = frozenset(
-    {"callers", "concurrency", "fallbackPools", "limits", "lowest-cost", "match", "parameters", "strategies"}
+    {"callers", "chains", "concurrency", "fallbackPools", "limits", "lowest-cost", "match", "parameters", "strategies"}
 )
 
 OutcomeName = Literal[
@@ -275,6 +275,21 @@ class Target(Frozen):
     limits: Limits = Limits()
 
 
+class PoolTarget(Frozen):
+    """One entry of a pool that is another pool of this config: that pool's own targets are asked (B7).
+
+    Its limits and its strategy apply there, its fallback does not. What a pool with some requires is `chains`.
+    """
+
+    name: Name
+    pool: Name
+    weight: Annotated[int, Field(ge=0, le=1_000_000)]
+    priority: Annotated[int, Field(ge=0, le=100)]
+    parameters: tuple[Parameter, ...] = ()
+    match_headers: tuple[MatchHeader, ...] = ()
+    limits: Limits = Limits()
+
+
 class Unresolved(Frozen):
     """A target that was left out, and why (B47a). `reason` is the condition's, CamelCase."""
 
@@ -400,7 +415,8 @@ class Pool(Frozen):
     models: tuple[str, ...]
     """Exact names, or a prefix with `*` at its end (B7)."""
     strategy: StrategyName
-    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    targets: tuple[Target, ...]
+    """Empty only where `pool_targets` are there."""
     unresolved: tuple[Unresolved, ...]
     fallback: Fallback
     limits: Limits
@@ -421,6 +437,7 @@ class Pool(Frozen):
     recovery: tuple[RecoveryMode, ...] = ()
     """In the order to try. A reader that does not know it lets such a stream end with its fault, which is no harm."""
     hedging: Hedging | None = None
+    pool_targets: tuple[PoolTarget, ...] = ()
 
 
 class ClosedPool(Frozen):

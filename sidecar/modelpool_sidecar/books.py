@@ -128,7 +128,7 @@ class Books:
 
     def tell_of_places(self) -> None:
         """Somebody may wait for a place in a pool that was left, or for that of an attempt that is over."""
-        for pool, since in self._walk.freed() if isinstance(self._walk, Journey) else ():
+        for pool, since in self._walk.freed():
             self._reach.freed(pool, since)
         self._reach.vacated()
 

@@ -181,7 +181,7 @@ def _key(request: Request, way: Way) -> bytes | None:
         return None
     targets = [target for tier in way.tiers for target in tier]
     asked = cacheable.asked(way.pool, request, targets)
-    return None if isinstance(asked, str) else cachekey.key(way.pool, request, asked, way.asker.caller, targets)
+    return None if isinstance(asked, str) else cachekey.key(way.pool, request, asked, way.asker, targets)
 
 
 def _hurries(request: Request, pool: Pool) -> bool:

@@ -348,6 +348,7 @@ class Exchange:
         self._books.attempt_over(Outcome.OK, self._account.status)
         self._count(answer)
         self._dispatch.complete(Outcome.OK, self._services.clock.now())
+        self._books.tell_of_places()
         self._answering.finish()
 
     def broken(self, outcome: Outcome, detail: str, answer: Answer | None, *, told: bool) -> None:
@@ -356,6 +357,7 @@ class Exchange:
         self._books.attempt_over(outcome, self._account.status)
         self._count(answer)
         self._dispatch.complete(outcome, self._services.clock.now())
+        self._books.tell_of_places()
         if self._recovering is not None:
             self._recovering.broke(outcome, detail, self._services.clock.now())
             self._go_on()

@@ -4,16 +4,18 @@ The shell of the data path reads like the line above; every decision is made in 
 one place here. Nothing in it knows a transport.
 """
 
+from dataclasses import replace
 from typing import Protocol
 
 from modelpool_sidecar import account as accounts
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.caching import Caching, Doors
-from modelpool_sidecar.core import access, callers, estimate, onward, routing, stateful
+from modelpool_sidecar.core import access, callers, chains, estimate, onward, routing, stateful
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.limits import Limited, Permit
+from modelpool_sidecar.core.needs import Tiers
 from modelpool_sidecar.core.onward import Reach
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.queue import Waiting
@@ -123,19 +125,23 @@ class Proxy:
         caller = visitor.caller(pool)
         if isinstance(pool, ClosedPool):
             return routing.closed(pool), pool, caller
-        pinned = _pin(pool, request) or stateful.home(pool, request)
-        if isinstance(pinned, Refusal):
-            return pinned, pool, caller
-        tiers = onward.candidates(pool, request, pinned)
+        asker = Asker(request.headers, snapshot.namespace, caller)
+        if pool.behind:
+            asker = replace(asker, names=chains.names(pool, visitor))
+        within = _pin(pool, request, asker) or stateful.home(pool, request)
+        if isinstance(within, Refusal):
+            return within, pool, caller
+        tiers = onward.candidates(pool, request, asker, ((within,),) if isinstance(within, Target) else within)
+        if not tiers:
+            return access.stranger(snapshot, visitor, request.model) or routing.nothing_open(pool), pool, caller
         if pool.stateful is not None and request.ties.kept and not isinstance(tiers, Refusal):
             tiers = stateful.preferred(pool, request, tiers)
         if isinstance(tiers, Refusal) and not onward.may_leave(pool, request, tiers):
             return tiers, pool, caller
-        asker = Asker(request.headers, snapshot.namespace, caller)
         if pool.counts_tokens and not request.operation.state:  # what is only kept costs none
             size = estimate.size(request)
             tokens = self._services.state.estimates.of_pool(pool, size)
-            asker = Asker(request.headers, snapshot.namespace, caller, size, tokens)
+            asker = replace(asker, size=size, tokens=tokens)
         return Way(snapshot, pool, tiers, asker, visitor)
 
     def _visitor(self, snapshot: Snapshot, request: Request) -> Visitor:
@@ -291,17 +297,22 @@ class Proxy:
         accounts.close(account, self._services.telemetry, self._services.on_record, now)
 
 
-def _pin(pool: Pool, request: Request) -> Target | Refusal | None:
+def _pin(pool: Pool, request: Request, asker: Asker) -> Tiers | Refusal | None:
     """The target that `x-modelpool-target` names, if the pool allows it (B20)."""
     if request.pinned is None:
         return None
     if not pool.pinning:
         return Refusal("pinning_denied", f"pool {pool.name} does not allow x-modelpool-target", param=None)
-    target = pool.targets.get(request.pinned)
-    if target is None:
-        names = ", ".join(pool.targets)
+    meant = chains.open_to(chains.named(pool, request.pinned), asker.names)
+    into = meant[0][0].passed[: request.pinned.count("/")] if meant else ()
+    closed = next((each.name for each in into if not each.pinning), None)
+    if closed is not None:
+        return Refusal("pinning_denied", f"pool {closed} does not allow x-modelpool-target")
+    if not meant:
+        there = chains.open_to(pool.tiers, asker.names)
+        names = ", ".join(target.name for tier in there for target in tier)
         return Refusal("unknown_target", f"pool {pool.name} has no target {request.pinned!r}; there is {names}")
-    return target
+    return meant
 
 
 def _limited(pool: Pool, limited: Limited, caller: str | None) -> Refusal:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from modelpool_sidecar.core import affinity, estimate, onward
+from modelpool_sidecar.core import affinity, chains, estimate, onward
 from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.dispatch import Dispatch
 from modelpool_sidecar.core.needs import Tiers
@@ -44,6 +44,7 @@ class Walks:
             tiers=tiers,
             stream=request.stream,
             key=affinity.of(pool.strategy, request, asker.caller) if pool.strategy.by is not None else None,
+            inner_keys=chains.keys(pool, request, asker) if pool.behind else {},
             model=request.model or "",
             asker=asker,
             once=request.ties.creates,
@@ -57,8 +58,8 @@ class Walks:
         if asker is not None and pool.counts_tokens:
             size = asker.size or estimate.size(self._request)
             asker = replace(asker, size=size, tokens=self._services.state.estimates.of_pool(pool, size))
-        tiers = onward.candidates(pool, self._request) if asker is not None else ()
-        if asker is None or isinstance(tiers, Refusal):
+        tiers = onward.candidates(pool, self._request, asker) if asker is not None else ()
+        if asker is None or not tiers or isinstance(tiers, Refusal):
             return None
         walk = self._over(pool, tiers, asker, earlier)
         walk.last_resort, walk.prefix = False, f"{pool.name}/"

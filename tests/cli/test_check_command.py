@@ -281,3 +281,44 @@ def test_a_callers_key_that_is_none_is_refused_without_repeating_it(tmp_path: Pa
         read_key(parse_key(f"file:{tmp_path}/key"), {})
     with pytest.raises(SecretError, match=r"^--key env:KEY is no key: it has characters that a header cannot carry$"):
         read_key(parse_key("env:KEY"), {"KEY": "sk-1\nx: y"})
+
+
+CIRCLE = """
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: inner}
+spec:
+  targets:
+  - {name: own, providerRef: {name: local}}
+  - {name: back, poolRef: {name: outer}}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: outer}
+spec:
+  targets:
+  - {name: own, providerRef: {name: local}}
+  - name: inner
+    poolRef: {name: inner}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata: {name: local}
+spec: {dialect: Fake}
+"""
+
+
+def test_a_circle_of_pools_is_told_with_its_way_and_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """B7, on disk."""
+    file = tmp_path / "pools.yaml"
+    file.write_text(CIRCLE.lstrip())
+    assert check("-f", str(file)) == 1
+    without = "poolRef.name leads back here, so that the pool does without it"
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition("targets[1]")[2] for line in told] == [
+        f".{without}: inner -> outer -> inner",
+        f".{without}: outer -> inner -> outer",
+    ]
+    assert [line.split(":")[1] for line in told] == ["7", "16"]

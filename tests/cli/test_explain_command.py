@@ -442,3 +442,50 @@ def test_a_pool_with_callers_is_explained_to_one_of_them_without_their_key(
 def test_a_caller_where_no_pool_asks_for_a_key_is_wrong_use(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "--model", "chat", "--caller", "search") == 2
     assert "no pool asks for one" in capsys.readouterr().err
+
+
+CHAINED = """
+apiVersion: modelpool.dev/v1alpha1
+kind: Provider
+metadata: {name: local}
+spec: {dialect: Fake}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: near}
+spec:
+  strategy: {type: RoundRobin}
+  limits: {requests: [{name: minute, max: 9, per: 1m}], concurrency: {max: 4}}
+  targets:
+  - {name: east, providerRef: {name: local}, model: a}
+  - {name: west, providerRef: {name: local}, model: b}
+---
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: chat}
+spec:
+  targets:
+  - {name: near, poolRef: {name: near}, weight: 3, limits: {requests: [{name: hour, max: 5, per: 1h}]}}
+  - {name: far, providerRef: {name: local}, model: c}
+"""
+
+
+def test_pools_behind_targets_are_told_with_their_targets_limits_and_strategy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """B7."""
+    (tmp_path / "a.yaml").write_text(CHAINED)
+    words = ["explain", "-f", str(tmp_path), "--model", "chat"]
+    assert command([*words, "-o", "json"], {}, "modelpool") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {each["name"]: round(each["first"], 2) for each in told["targets"]} == {
+        "far": 0.25, "near/east": pytest.approx(0.375, abs=0.05), "near/west": pytest.approx(0.375, abs=0.05),
+    }  # fmt: skip
+    assert told["behind"] == [{"name": "near", "pool": "near", "strategy": "RoundRobin", "weight": 3}]
+    assert [limit["name"] for limit in told["limits"]] == [
+        "pool near, concurrency", "target chat/near, hour", "pool near, minute",
+    ]  # fmt: skip
+    assert len(told["walk"]["attempts"]) == 3
+    assert command(words, {}, "modelpool") == 0
+    text = capsys.readouterr().out
+    assert "near/...: those of pool near, chosen by its strategy RoundRobin; together weight 3" in text

@@ -228,7 +228,7 @@ def test_a_field_that_this_version_should_know_and_does_not_is_refused(
         (lambda raw: raw["providers"][0]["health"].update(failures="5"), "providers.0.health.failures: "),
         (lambda raw: raw["providers"][0]["health"].update(failures=5.0), "providers.0.health.failures: "),
         (lambda raw: raw["pools"][0].update(requires=[["a"]]), "pools.0.requires.0: "),
-        (lambda raw: raw["pools"][0].update(targets=[]), "pools.0.targets: "),
+        (lambda raw: raw["pools"][0].update(targets=[]), "pool chat has no target"),
         (lambda raw: raw["pools"][0].update(targets=[1]), "pools.0.targets.0: "),
         (lambda raw: raw["pools"][0].pop("fallback"), "pools.0.fallback: "),
         (lambda raw: raw.update(pools=[1]), "pools.0: "),

@@ -285,6 +285,7 @@ def test_what_is_written_wins_over_every_default() -> None:
         "hedging": None,
         "cache": {"ttl": 3_600_000, "maxEntries": 7, "maxBytes": 65_536, "temperature": "Any"},
         "parameters": (),
+        "poolTargets": (),
     }
     assert result.namespaces["default"].credentials == {"s-k-3de631bf79": "v"}
 

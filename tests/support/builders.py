@@ -82,6 +82,18 @@ def a_pool(name: str = "chat", targets: Sequence[dict[str, Any]] | None = None, 
     return contract.Pool.model_validate(fields)
 
 
+def a_pool_target(pool: str, name: str | None = None, **changes: Any) -> dict[str, Any]:
+    """A target that is another pool, with its name unless another one is given."""
+    return {"name": name or pool, "pool": pool, "weight": 1, "priority": 0, **changes}
+
+
+def a_chain(name: str, *entries: dict[str, Any], **changes: Any) -> contract.Pool:
+    """A pool of targets and of targets that are pools, which may be asked four times."""
+    own = [entry for entry in entries if "pool" not in entry]
+    inner = tuple(entry for entry in entries if "pool" in entry)
+    return a_pool(name, own, **{"fallback": {"max_attempts": 4}, "pool_targets": inner, **changes})
+
+
 def a_config(
     pools: Sequence[contract.Pool] | None = None,
     providers: Sequence[contract.Provider] | None = None,

@@ -163,25 +163,31 @@ _parameters = st.lists(
     max_size=3,
     unique_by=lambda parameter: parameter["name"],
 )
-_target = st.fixed_dictionaries(
-    {"name": _names, "providerRef": st.sampled_from(PROVIDERS).map(lambda name: {"name": name})},
-    optional={
-        "model": st.sampled_from(["gpt-4o", "llama"]),
-        "weight": st.integers(0, 100),
-        "priority": st.integers(0, 3),
-        "parameters": _parameters,
-        "limits": _attempt_limits,
-        "match": st.fixed_dictionaries(
-            {
-                "headers": st.lists(
-                    st.fixed_dictionaries({"name": _headers, "value": st.sampled_from(["a", "b c"])}),
-                    min_size=1,
-                    max_size=2,
-                    unique_by=lambda header: header["name"].lower(),
-                )
-            }
-        ),
-    },
+_of_a_target = {
+    "weight": st.integers(0, 100),
+    "priority": st.integers(0, 3),
+    "parameters": _parameters,
+    "limits": _attempt_limits,
+    "match": st.fixed_dictionaries(
+        {
+            "headers": st.lists(
+                st.fixed_dictionaries({"name": _headers, "value": st.sampled_from(["a", "b c"])}),
+                min_size=1,
+                max_size=2,
+                unique_by=lambda header: header["name"].lower(),
+            )
+        }
+    ),
+}
+_target = st.one_of(
+    st.fixed_dictionaries(
+        {"name": _names, "providerRef": st.sampled_from(PROVIDERS).map(lambda name: {"name": name})},
+        optional={"model": st.sampled_from(["gpt-4o", "llama"]), **_of_a_target},
+    ),
+    st.fixed_dictionaries(
+        {"name": _names, "poolRef": st.sampled_from(["chat", "code", "gone"]).map(lambda name: {"name": name})},
+        optional={**_of_a_target, "limits": _part(requests=_request_limits, tokens=_token_limits)},
+    ),
 )
 _plain = st.sampled_from(["Weighted", "RoundRobin", "LeastRequests", "LowestLatency", "LowestCost", "LowestUsage"])
 _hash = st.sampled_from([{"by": "Prompt"}, {"by": "Header", "header": "X-Session"}])

@@ -86,15 +86,34 @@ class Match(Spec):
     )
 
 
+class PoolRef(Spec):
+    """A ModelPool in the same namespace."""
+
+    example: ClassVar[str] = "{name: overflow}"
+
+    name: ObjectName = Field(description="The ModelPool's name.")
+
+
 class Target(Spec):
-    """One entry of the pool: a Provider, the model there, and its share."""
+    """One entry of the pool: a Provider, the model there, and its share; or another pool."""
 
     example: ClassVar[str] = "{name: mini, providerRef: {name: openai}, model: gpt-4o-mini}"
 
     name: EntryName = Field(description="The target's name in headers, metrics, traces and status; unique in the pool.")
-    provider_ref: ProviderRef = Field(alias="providerRef", description="The Provider that is asked.")
+    provider_ref: ProviderRef | None = Field(
+        default=None,
+        alias="providerRef",
+        description="The Provider that is asked. Exactly one of providerRef and poolRef is set. Default: none.",
+    )
+    pool_ref: PoolRef | None = Field(
+        default=None,
+        alias="poolRef",
+        description="The ModelPool whose targets are asked here, by its own strategy and priorities and under its "
+        "limits; its fallback does not apply. Exactly one of providerRef and poolRef is set. Default: none.",
+    )
     model: ModelName | None = Field(
-        default=None, description="The model at the Provider. Default: the name that the client asked for."
+        default=None,
+        description="The model at the Provider; not beside poolRef. Default: the name that the client asked for.",
     )
     weight: Annotated[int, Between(0, 1_000_000)] | None = Field(
         default=None,
@@ -107,7 +126,7 @@ class Target(Spec):
     parameters: Annotated[tuple[Parameter, ...], AnyList(), AtMost(32)] | None = Field(
         default=None,
         description="Fields of the request that are changed for this target; they win over the pool's of the same "
-        "name. Default: none of its own.",
+        "name. With poolRef they come before those of that pool. Default: none of its own.",
     )
     match: Match | None = Field(
         default=None,
@@ -205,14 +224,6 @@ class RetryBudget(Spec):
     min_per_second: Annotated[int, Between(0, 10_000)] | None = Field(
         default=None, alias="minPerSecond", description="So many repeats per second are always allowed. Default: 3."
     )
-
-
-class PoolRef(Spec):
-    """A ModelPool in the same namespace."""
-
-    example: ClassVar[str] = "{name: overflow}"
-
-    name: ObjectName = Field(description="The ModelPool's name.")
 
 
 class FallbackPools(Spec):

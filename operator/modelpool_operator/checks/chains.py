@@ -1,11 +1,12 @@
-"""Where pools lead to other pools: is each of them there, and does every way end (B20)?
+"""Where pools lead to other pools: is each of them there, and does every way end (B7, B20)?
 
 A way that leads back to the pool it began at is no fallback: it would be walked for nothing. Each pool on such a circle
-says so and does without the links that make it; it serves from its own targets.
+says so and does without the links that make it; it serves from its own targets. A target that is a pool is left out
+where it stands behind itself; where it takes a fallback to lead back, the fallback goes and the target stays.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from modelpool_config import models as contract
 from modelpool_operator.api.modelpool import ModelPool
@@ -13,26 +14,40 @@ from modelpool_operator.checks.finding import Finding
 from modelpool_operator.problems import Path, Problem, nearest
 
 NOT_FOUND = "PoolNotFound"
+FALLBACK: Path = ("spec", "fallback")
+_Edges = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The pools that one pool may go on to, and what is wrong with the others that it names."""
+    """The pools that one pool may go on to, and what is wrong with the others that it names. `left_out`: why targets
+    that are pools cannot be asked, by their names."""
 
     pools: tuple[contract.FallbackPools, ...]
     problems: tuple[Problem, ...]
+    left_out: Mapping[str, contract.Unresolved] = field(default_factory=dict)
 
 
 def follow(namespace: str, pools: Mapping[str, ModelPool], known: Collection[str]) -> dict[str, Links]:
     """For each running pool of a namespace. `known`: the names of all pools there, those that cannot run included."""
-    edges = {name: tuple(dict.fromkeys(other for _, _, other in _named(pool))) for name, pool in pools.items()}
-    return {name: _links(namespace, pool, edges, known) for name, pool in pools.items()}
+    behind = {name: tuple(dict.fromkeys(other for _, _, other in _targets(pool))) for name, pool in pools.items()}
+    edges = {
+        name: tuple(dict.fromkeys((*behind[name], *(other for _, _, other in _named(pool)))))
+        for name, pool in pools.items()
+    }
+    return {name: _links(namespace, pool, edges, behind, known) for name, pool in pools.items()}
 
 
-def _links(namespace: str, pool: ModelPool, edges: Mapping[str, tuple[str, ...]], known: Collection[str]) -> Links:
+def _links(namespace: str, pool: ModelPool, edges: _Edges, behind: _Edges, known: Collection[str]) -> Links:
     name = pool.metadata.name
     left: dict[contract.Reason, list[str]] = {}
     problems: list[Problem] = []
+    left_out: dict[str, contract.Unresolved] = {}
+    for target, path, other in _targets(pool):
+        found = _missing(namespace, path, other, known) if other not in known else _circle(path, name, other, behind)
+        if found is not None:
+            problems.append(found.problem(("ModelPool", namespace, name)))
+            left_out[target] = contract.Unresolved(target=target, reason=found.reason, message=f"poolRef {found.text}")
     for when, path, other in _named(pool):
         found = _missing(namespace, path, other, known) if other not in known else _circle(path, name, other, edges)
         if found is None:
@@ -40,7 +55,13 @@ def _links(namespace: str, pool: ModelPool, edges: Mapping[str, tuple[str, ...]]
         else:
             problems.append(found.problem(("ModelPool", namespace, name)))
     kept = tuple(contract.FallbackPools(when=when, pools=tuple(each)) for when, each in left.items())
-    return Links(kept, tuple(problems))
+    return Links(kept, tuple(problems), left_out)
+
+
+def _targets(pool: ModelPool) -> Iterator[tuple[str, Path, str]]:
+    for index, target in enumerate(pool.spec.targets):
+        if target.pool_ref is not None:
+            yield target.name, ("spec", "targets", index, "poolRef", "name"), target.pool_ref.name
 
 
 def _named(pool: ModelPool) -> Iterator[tuple[contract.Reason, Path, str]]:
@@ -56,7 +77,7 @@ def _missing(namespace: str, path: Path, other: str, known: Collection[str]) -> 
     return Finding(path, text, NOT_FOUND, "ResolvedRefs")
 
 
-def _circle(path: Path, name: str, other: str, edges: Mapping[str, tuple[str, ...]]) -> Finding | None:
+def _circle(path: Path, name: str, other: str, edges: _Edges) -> Finding | None:
     """Whether the link to `other` leads back; the shortest way is the one that is told."""
     way = _way(other, name, edges)
     if way is None:
@@ -64,7 +85,7 @@ def _circle(path: Path, name: str, other: str, edges: Mapping[str, tuple[str, ..
     return Finding(path, f"leads back here, so that the pool does without it: {' -> '.join((name, *way))}", "Cycle")
 
 
-def _way(start: str, end: str, edges: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+def _way(start: str, end: str, edges: _Edges) -> tuple[str, ...] | None:
     """The shortest way, both ends included."""
     ways: dict[str, tuple[str, ...]] = {start: (start,)}
     waiting = [start]

@@ -19,6 +19,20 @@ def judge(pool: ModelPool) -> tuple[Problem, ...]:
     return tuple(finding.problem(key) for check in CHECKS for finding in check(pool.spec))
 
 
+def target_does_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
+    """A target is at a Provider or is a pool; what would be ignored in a pool is refused."""
+    for index, target in enumerate(spec.targets):
+        path: Path = ("spec", "targets", index)
+        if (target.provider_ref is None) == (target.pool_ref is None):
+            yield Finding(path, "must have exactly one of providerRef and poolRef")
+        elif target.pool_ref is not None and target.model is not None:
+            yield Finding((*path, "model"), "must not be set beside poolRef: the targets of that pool say it")
+        at_once = target.limits.concurrency if target.limits else None
+        if target.pool_ref is not None and at_once is not None and at_once.mode == "Adaptive":
+            text = "must not be Adaptive beside poolRef: what a model bears is found out where it is asked"
+            yield Finding((*path, "limits", "concurrency", "mode"), text)
+
+
 def every_weight_is_zero(spec: ModelPoolSpec) -> Iterator[Finding]:
     """No target could ever be chosen (B2)."""
     if all(target.weight == 0 for target in spec.targets):
@@ -150,13 +164,18 @@ def hedging_does_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
 
 def stateful_at_no_target(spec: ModelPoolSpec) -> Iterator[Finding]:
     """Files and ids live at one of the pool's own targets (B20a)."""
-    names = [target.name for target in spec.targets]
-    if spec.stateful is not None and spec.stateful.target not in names:
-        text = f"must name one of the targets ({', '.join(names)}), not {shown(spec.stateful.target)}"
+    if spec.stateful is None:
+        return
+    names = [target.name for target in spec.targets if target.pool_ref is None]
+    if spec.stateful.target not in names:
+        is_pool = any(target.name == spec.stateful.target for target in spec.targets)
+        why = ", which is a pool: what is kept stays at one Provider" if is_pool else ""
+        text = f"must name one of the targets ({', '.join(names)}), not {shown(spec.stateful.target)}{why}"
         yield Finding(("spec", "stateful", "target"), text)
 
 
 CHECKS: tuple[Check, ...] = (
+    target_does_not_fit,
     every_weight_is_zero,
     star_inside_a_name,
     name_stands_twice,

@@ -38,6 +38,19 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "must have at least one weight above 0: with 0 everywhere nothing is chosen",
         ),
     ),
+    "spec.targets[]": (
+        Rule("has(self.providerRef) != has(self.poolRef)", "must have exactly one of providerRef and poolRef"),
+        Rule(
+            "!has(self.poolRef) || !has(self.model)",
+            "must not be set beside poolRef: the targets of that pool say it",
+            ".model",
+        ),
+        Rule(
+            where(present("poolRef", "limits.concurrency.mode"), "self.limits.concurrency.mode != 'Adaptive'"),
+            "must not be Adaptive beside poolRef: what a model bears is found out where it is asked",
+            ".limits.concurrency.mode",
+        ),
+    ),
     "spec.targets[].model": (
         Rule(
             "!self.contains('*')",
@@ -60,7 +73,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     **limit_rules.at("spec.targets[].limits"),
     "spec": (
         Rule(
-            "!has(self.stateful) || self.targets.exists(target, target.name == self.stateful.target)",
+            "!has(self.stateful) || self.targets.exists("
+            "target, target.name == self.stateful.target && has(target.providerRef))",
             "must name one of the targets",
             ".stateful.target",
         ),

@@ -12,8 +12,8 @@ from typing import Any
 
 from modelpool_sidecar.core import hashing, jsonspan
 from modelpool_sidecar.core.request import Request
-from modelpool_sidecar.core.selection import Pulls
-from modelpool_sidecar.core.snapshot import Strategy, Target
+from modelpool_sidecar.core.selection import C, Choice, Pulls
+from modelpool_sidecar.core.snapshot import Strategy
 
 OVERLOAD = 1.25
 FEW = 4
@@ -24,7 +24,7 @@ _MESSAGES = 16
 """So many are looked through for the user's first."""
 
 
-def own(candidates: Pulls, key: int, in_flight: Callable[[Target], int]) -> Target:
+def own(candidates: Pulls[C], key: int, in_flight: Callable[[C], int]) -> C:
     """The target of a key. There is at least one candidate."""
     running = {target.name: in_flight(target) for target, _ in candidates}
     room = OVERLOAD * (sum(running.values()) + 1) / sum(pull for _, pull in candidates)
@@ -33,7 +33,7 @@ def own(candidates: Pulls, key: int, in_flight: Callable[[Target], int]) -> Targ
     return next(free, order[0][0])
 
 
-def lot(key: int, target: Target) -> float:
+def lot(key: int, target: Choice) -> float:
     """A number in [0, 1) of this key at this target, apart from its order: a target that ramps up gets its keys back
     one by one, and keeps those that it got."""
     return hashing.mixed(hashing.inverted(key), target.seed) / hashing.BITS
@@ -78,5 +78,5 @@ def _text(content: Any) -> str:
     return content[:PREFIX_CHARACTERS] if isinstance(content, str) else ""
 
 
-def _height(key: int, target: Target, pull: float) -> float:
+def _height(key: int, target: Choice, pull: float) -> float:
     return pull / -math.log((hashing.mixed(key, target.seed) + 0.5) / (hashing.BITS + 1))

@@ -6,8 +6,8 @@ known of a request and `who` to make a short string of it.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from modelpool_config import models as contract
@@ -59,6 +59,8 @@ class Asker:
     size: Size | None = None
     tokens: Tokens = NONE
     """What its body shows, and what it is estimated to take; where no limit counts tokens nobody looks."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the caller is called at pools behind the one that was asked, by the pool's name (B20)."""
 
 
 NOBODY = Asker()
@@ -209,7 +211,7 @@ def who(limit: RequestLimit, asker: Asker) -> str:
             said = next((value for name, value in asker.headers if name == limit.header), "")
             return said if len(said) <= LONGEST else _digest(said)
         case "Caller":
-            return asker.caller or ""
+            return asker.names.get(limit.key[1].partition("/")[0], asker.caller or "")
         case "Namespace":
             return asker.namespace
         case _:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.catalogue import RESPONSES
 from modelpool_sidecar.core.request import Headers, Request
 from modelpool_sidecar.core.snapshot import Pool, Target
@@ -44,8 +45,9 @@ def canonical(asked: dict[str, Any]) -> bytes:
     return json.dumps(asked, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def key(pool: Pool, request: Request, asked: dict[str, Any], caller: str | None, targets: Iterable[Target]) -> bytes:
+def key(pool: Pool, request: Request, asked: dict[str, Any], asker: Asker, targets: Iterable[Target]) -> bytes:
     """The key of a request whose body says `asked`; `targets`: those that may answer it."""
+    caller, inner = asker.caller, sorted(asker.names.items())  # those behind the pool know them by other names
     asked = {name: value for name, value in asked.items() if name not in LEFT_OUT}
     asked["model"] = request.model  # x-modelpool-model wins
     candidates = list(targets)
@@ -56,6 +58,7 @@ def key(pool: Pool, request: Request, asked: dict[str, Any], caller: str | None,
         *(pool.name, pool.digest, "nobody" if caller is None else f"caller {caller}"),
         *(request.operation.route, request.path or "", request.query, form),
         *(_list(target.name for target in candidates), _list(f"{name}:{value}" for name, value in said)),
+        _list(f"{name}:{value}" for name, value in inner),
     )
     digest = hashlib.sha256()
     for part in (*(part.encode("utf-8", "surrogateescape") for part in parts), canonical(asked)):

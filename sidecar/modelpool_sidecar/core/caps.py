@@ -109,9 +109,9 @@ class Caps:
         most = self.share(cap)
         return Limited("concurrency", pool.retry_after(most), most, "concurrency", level=cap.level, own=True)
 
-    def used(self, target: Target) -> float:
+    def used(self, caps: Sequence[Cap], target: Target | None = None) -> float:
         """The part that is taken of the cap of which most is; 0 where there is none."""
-        return max((1 - self._left(cap, target) / self.allowed(cap) for cap in target.caps), default=0.0)
+        return max((1 - self._left(cap, target) / self.allowed(cap) for cap in caps), default=0.0)
 
     def share(self, cap: Cap) -> int:
         """This sidecar's part: at least 1, or nobody would be asked there."""

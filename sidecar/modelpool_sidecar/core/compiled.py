@@ -4,6 +4,7 @@ Seconds instead of milliseconds, tiers sorted, names lower-cased, the identity o
 a request does may need the config again.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
@@ -11,9 +12,10 @@ from urllib.parse import urlsplit
 
 from modelpool_config import codec
 from modelpool_config import models as contract
-from modelpool_sidecar.core import allowance, checking, hashing, parameters
+from modelpool_sidecar.core import allowance, chaining, checking, hashing, parameters
 from modelpool_sidecar.core.allowance import RequestLimit
 from modelpool_sidecar.core.catalogue import BY_WORD
+from modelpool_sidecar.core.chaining import Chain
 from modelpool_sidecar.core.cost import Prices
 from modelpool_sidecar.core.hedging import Hedging
 from modelpool_sidecar.core.outcome import Outcome
@@ -63,12 +65,15 @@ def compile_config(
 
     providers = {provider.name: _provider(provider, fake_base_url) for provider in config.providers}
     pools: dict[str, Pool | ClosedPool] = {}
-    for pool in config.pools:
-        pools[pool.name] = _pool(pool, providers, codec.pool_digest(config, pool), known)
+    order = [pool.name for pool in config.pools] + [pool.name for pool in config.closed]
     for closed in config.closed:
         pools[closed.name] = ClosedPool(
             closed.name, closed.models, closed.code, closed.message, codec.pool_digest(config, closed), closed.callers
         )
+    for pool in chaining.innermost_first(config.pools):
+        digest = codec.pool_digest(config, pool)
+        chain = chaining.of(pool, pools, functools.partial(_parameters, pool.name))
+        pools[pool.name] = _closed(pool, chain, digest) or _pool(pool, providers, chain, digest, known)
     exact: dict[str, Pool | ClosedPool] = {}
     prefixes: dict[str, Pool | ClosedPool] = {}
     for name in sorted(pools):
@@ -80,7 +85,7 @@ def compile_config(
     return Snapshot(
         digest=codec.config_digest(config),
         namespace=config.namespace,
-        pools=MappingProxyType(pools),
+        pools=MappingProxyType({name: pools[name] for name in order}),
         providers=MappingProxyType(providers),
         exact=MappingProxyType(exact),
         prefixes=tuple(sorted(prefixes.items(), key=lambda item: (-len(item[0]), item[0]))),
@@ -171,20 +176,33 @@ def _prices(raw: contract.Prices) -> Prices:
     )
 
 
+def _closed(raw: contract.Pool, chain: Chain, digest: str) -> ClosedPool | None:
+    """The pool where all its targets lead to pools that are closed; None where it can serve."""
+    if raw.targets or chain.targets:
+        return None
+    (_, first), *_ = chain.closed
+    message = "; ".join(each.message for each in chain.unresolved)
+    return ClosedPool(raw.name, raw.models, first.code, message, digest, raw.callers)
+
+
 def _pool(
-    raw: contract.Pool, providers: Mapping[str, Provider], digest: str, credential_digest: Callable[[str], str]
+    raw: contract.Pool,
+    providers: Mapping[str, Provider],
+    chain: Chain,
+    digest: str,
+    credential_digest: Callable[[str], str],
 ) -> Pool:
-    shared = _parameters(raw, raw.parameters)
+    shared = _parameters(raw.name, raw.parameters)
     targets = {
         target.name: _target(
             raw.name,
             target,
             providers[target.provider],
             credential_digest,
-            parameters.merged(shared, _parameters(raw, target.parameters)),
+            parameters.merged(shared, _parameters(raw.name, target.parameters)),
         )
         for target in raw.targets
-    }
+    } | chain.targets
     limits = allowance.compiled("pool", raw.name, raw.limits)
     callers = _caller_limits(raw)
     priorities = sorted({target.priority for target in targets.values()})
@@ -202,7 +220,7 @@ def _pool(
         ),
         targets=MappingProxyType(targets),
         conditional=any(target.match for target in targets.values()),
-        unresolved=raw.unresolved,
+        unresolved=(*raw.unresolved, *chain.unresolved),
         fallback=Fallback(
             outcomes=frozenset(Outcome(name) for name in fallback.outcomes),
             statuses=fallback.statuses,
@@ -220,7 +238,8 @@ def _pool(
             limit.unit == "tokens"
             for own in (limits, *callers.values(), *(target.limits for target in targets.values()))
             for limit in own
-        ),
+        )
+        or any(pool.counts_tokens for pool in chain.behind.values()),
         concurrency=raw.limits.concurrency.max if raw.limits.concurrency else None,
         queue=_queue(raw.limits.concurrency),
         total=_seconds(raw.total),
@@ -247,6 +266,8 @@ def _pool(
         recovery=raw.recovery,
         hedging=_hedging(raw.hedging),
         selective=any(target.provider.models or target.provider.operations is not None for target in targets.values()),
+        pool_targets=tuple(chain.pool_targets),
+        behind=MappingProxyType(chain.behind),
     )
 
 
@@ -276,11 +297,11 @@ def _queue(raw: contract.Concurrency | None) -> Queue | None:
     return None if found is None else Queue(found.max, _seconds(found.timeout))
 
 
-def _parameters(pool: contract.Pool, raw: tuple[contract.Parameter, ...]) -> Parameters:
+def _parameters(pool: str, raw: tuple[contract.Parameter, ...]) -> Parameters:
     try:
         return tuple(parameters.compiled(one.name, one.action, one.value) for one in raw)
     except parameters.UnusableValueError as exc:
-        raise CannotCompileError(f"pool {pool.name}: {exc}") from exc
+        raise CannotCompileError(f"pool {pool}: {exc}") from exc
 
 
 def _target(

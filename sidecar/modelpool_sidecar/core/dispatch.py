@@ -17,14 +17,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from modelpool_sidecar.core import repeating, verdict
-from modelpool_sidecar.core.allowance import NOBODY, NONE, Asker, Tokens
+from modelpool_sidecar.core import chains, nesting, repeating, verdict
+from modelpool_sidecar.core.allowance import NOBODY, NONE, Asker, RequestLimit, Tokens
 from modelpool_sidecar.core.caps import Place
 from modelpool_sidecar.core.catalogue import EMBEDDINGS
 from modelpool_sidecar.core.health import Stance, Ticket
 from modelpool_sidecar.core.latency import Wait
 from modelpool_sidecar.core.levels import NOTHING, Grip
 from modelpool_sidecar.core.limits import Limited, Told
+from modelpool_sidecar.core.nesting import Turns
 from modelpool_sidecar.core.outcome import BLAMELESS_STATUSES, Outcome
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.repeating import Visit
@@ -77,6 +78,7 @@ class _Held:
     grip: Grip = NOTHING
     committed: bool = False
     hedge: bool = False
+    places: tuple[chains.Held, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ class Dispatch:
 
     `missing(target)`: the keys that it needs and that are not mounted (B50). `repeated`: the client says that this is
     already its own retry, so no target is asked twice (B18). `tiers`: the targets that
-    take this request, where that is not all of them (B6, B20). `stream`, `key`, `model`: what strategies look at.
+    take this request, where that is not all of them (B6, B20). `stream`, `key`, `model`: what strategies
+    look at; `inner_keys`: by pool behind this one.
     `asker`: what limits are divided by. `used`: tokens of all attempts that are over, where a limit counts them.
     `told`, `observed`: of the limits of targets and providers, what the last one tells, and which of those that only
     observe would have refused. `once`: what was sent is never sent again, because it may have made something (B15a).
@@ -121,6 +124,7 @@ class Dispatch:
     stream: bool = False
     key: int | None = None
     model: str = ""
+    inner_keys: Mapping[str, int | None] = field(default_factory=dict)
     asker: Asker = NOBODY
     once: bool = False
     earlier: int = 0
@@ -139,7 +143,8 @@ class Dispatch:
     _plan: _Plan | None = None
     _over: Failure | Refusal | None = None
     _last: Target | None = None
-    _turn: Turn | None = None
+    _turn: Turn[Target] | Turns | None = None
+    _freed: list[tuple[Pool, float]] = field(default_factory=list)
 
     def next(self, now: float) -> Step:
         """What to do now. No attempt must be running."""
@@ -181,7 +186,7 @@ class Dispatch:
         self.state.health(held.target).commit(held.ticket, now)
         if not held.committed:
             held.committed = True
-            if self._measures:
+            if self._measures(held.target):
                 self._wait(held.target).sample((now if begun is None else begun) - held.since, now)
             if self.hedged:
                 self._time(held, now)
@@ -253,7 +258,7 @@ class Dispatch:
         """The other one of the two was first. It is at least as slow as it was waited for, and nobody is blamed."""
         held = self._held
         assert held is not None, "an attempt is running"
-        if self._measures:
+        if self._measures(held.target):
             self._wait(held.target).failed(now - held.since, now)
         self._time(held, now)
         self._release(Outcome.CANCELLED, now)
@@ -359,19 +364,16 @@ class Dispatch:
         return idle
 
     def _choose(self, free: Sequence[Target], now: float) -> Target | None:
-        if self.pool.strategy.type == "Weighted":
+        if self.pool.strategy.type == "Weighted" and not self.pool.behind:
             return choose(free, lambda target: self.state.share(target, now), self.rng)
-        asking = Asking(
-            self.pool,
-            self.state,
-            self.rng,
-            self.stream,
-            self.key,
-            self.model,
-            self.operation != EMBEDDINGS.name,
-            self.asker,
-        )
-        chosen, self._turn = asking.choose(free, now)
+        answers = self.operation != EMBEDDINGS.name
+        keys = {self.pool.name: self.key, **self.inner_keys}
+        asking = Asking(self.state, self.rng, now, self.stream, keys, self.model, answers, self.asker)
+        chosen: Target | None
+        if self.pool.behind:
+            chosen, self._turn = nesting.choose(asking, self.pool, free)
+        else:
+            chosen, self._turn = asking.choose(self.pool, free)
         return chosen
 
     # -- whether
@@ -385,7 +387,7 @@ class Dispatch:
             return Block("pending", detail=" and ".join(secret.source for secret in missing))
         if self.state.unsupported(target.key, self.operation):
             return Block("unsupported")
-        limited = self._limited(target, now) if self._spills and (target.limits or target.caps) else None
+        limited = self._limited(target, now) if self._spills else None
         if limited is not None:
             return limited
         if not health.available(now):
@@ -397,11 +399,22 @@ class Dispatch:
         return None
 
     def _limited(self, target: Target, now: float) -> Block | None:
-        """Whether a limit of the target or of its provider is reached; looking takes nothing (B3)."""
-        refused = self.state.levels.find(target.limits, self._asker(target), now).refusal() if target.limits else None
-        full = self.state.caps.refusal(target) if target.caps else None
+        """Whether a limit of the target, of its provider or on the way is reached; looking takes nothing (B3)."""
+        if not (target.limits or target.caps or target.passed):
+            return None
+        limits = self._limits(target)
+        refused = self.state.levels.find(limits, self._asker(target), now).refusal() if limits else None
+        full = self._full(target)
         longest = max((each for each in (refused, full) if each is not None), key=_wait, default=None)
         return None if longest is None else _at_its_limit(longest)
+
+    def _full(self, target: Target) -> Limited | None:
+        """Whether there is no place for one more attempt there, or on the way."""
+        full = self.state.caps.refusal(target) if target.caps else None
+        return full or (chains.full(self.state, target, self.asker) if target.passed else None)
+
+    def _limits(self, target: Target) -> tuple[RequestLimit, ...]:
+        return chains.limits(target, self.asker) if target.passed else target.limits
 
     def _asker(self, target: Target) -> Asker:
         """With what the request is estimated to take there."""
@@ -466,11 +479,11 @@ class Dispatch:
     def _begin(self, target: Target, now: float, *, hedge: bool = False) -> Step:
         block = Block("full", 1.0) if self._is_full(target) else None
         grip = NOTHING
-        full = self.state.caps.refusal(target) if target.caps else None
+        full = self._full(target)
         if full is not None:
             block = block or _at_its_limit(full)
-        if target.limits and block is None:
-            found = self.state.levels.find(target.limits, self._asker(target), now)
+        if (limits := self._limits(target)) and block is None:
+            found = self.state.levels.find(limits, self._asker(target), now)
             refused = found.refusal()
             if refused is None:
                 grip = found.take()
@@ -490,15 +503,19 @@ class Dispatch:
         self._last = target
         ticket = self.state.health(target).begin(now)
         self._held = _Held(target, ticket, now, self.state.caps.begin(target, now), grip, hedge=hedge)
+        if target.passed:
+            self._held.places = chains.enter(self.state, target, self.asker, now)
         name = self.prefix + target.name
         return Try(target, self.earlier + self.attempts, visit.attempts > 1, ticket.probe, name, hedge)
 
     def _release(self, outcome: Outcome, now: float, failure: Failure | None = None) -> Target:
         held, self._held, self._other = self._held, self._other, None
         assert held is not None, "no attempt is running"
+        if held.places:
+            self._freed += chains.leave(held.places)
         if failure is not None and failure.unsent:
             held.grip.give_back(now)
-        if self._measures and failure is not None and outcome is not Outcome.CANCELLED:
+        if self._measures(held.target) and failure is not None and outcome is not Outcome.CANCELLED:
             self._wait(held.target).failed(now - held.since, now)
         blameless = failure is not None and (failure.blameless or failure.status in BLAMELESS_STATUSES)
         held.place.end(now, outcome, failure.status if failure is not None else None, blameless=blameless)
@@ -514,10 +531,14 @@ class Dispatch:
             self.state.quotas.ended(held.target, outcome, now)
         return held.target
 
-    @property
-    def _measures(self) -> bool:
+    def freed(self) -> list[tuple[Pool, float]]:
+        """The pools behind this one in which a place became free, each with since when it was held; told once."""
+        freed, self._freed = self._freed, []
+        return freed
+
+    def _measures(self, target: Target) -> bool:
         """Whether anybody asks how long a target lets one wait."""
-        return self.pool.strategy.type == "LowestLatency"
+        return chains.measures(self.pool, target) if target.passed else self.pool.strategy.type == "LowestLatency"
 
     def _wait(self, target: Target) -> Wait:
         return self.state.learned.wait(target.key, stream=self.stream)
@@ -527,7 +548,7 @@ class Dispatch:
         return self._visits.get(target.name) or Visit()
 
     def _spent(self, now: float) -> Stop:
-        limited = (self._limited(target, now) for target in self._targets() if target.limits or target.caps)
+        limited = (self._limited(target, now) for target in self._targets())
         waits = [block.wait for block in limited if block is not None and block.wait < math.inf]
         return Stop(verdict.spent(self.pool, self.failures, waits))
 
@@ -538,9 +559,12 @@ def _wait(refused: Limited) -> float:
 
 def _at_its_limit(refused: Limited) -> Block:
     whose = "its provider's" if refused.level == "provider" else "its"
+    if refused.level in ("pool", "caller"):  # a pool on the way
+        whose = f"pool {refused.owner.partition('/')[0]}'s"
     if refused.kind == "concurrency":
         kind = "adaptive limit" if refused.adaptive else "limit"
-        return Block("limited", refused.retry_after, detail=f"{whose} {kind} of {refused.max} at once")
+        who = " for the caller" if refused.own else ""
+        return Block("limited", refused.retry_after, detail=f"{whose} {kind} of {refused.max} at once{who}")
     unit = "" if refused.kind == "requests" else f" {refused.kind}"
     values = f" for this value of {refused.header}" if refused.header else ""
     asked = f", for about {refused.asked}" if unit else ""

@@ -6,7 +6,7 @@ identity, for all pools together, as its health does. Only pools whose strategy 
 
 from typing import Any
 
-from modelpool_sidecar.core import cost
+from modelpool_sidecar.core import chaining, cost
 from modelpool_sidecar.core.latency import Wait
 from modelpool_sidecar.core.rotation import Rotation
 from modelpool_sidecar.core.snapshot import Pool, Snapshot, Target, TargetKey
@@ -59,7 +59,8 @@ class Learned:
                 return {name: _milliseconds(self._waits.get((target.key, stream))) for name, stream in waits.items()}
             case "RoundRobin":
                 rotation = self._rotations.get((pool.name, target.priority))
-                return {"currentWeight": round(rotation.current.get(target.name, 0.0), 3) if rotation else 0.0}
+                entry = target.through or target
+                return {"currentWeight": round(rotation.current.get(entry.name, 0.0), 3) if rotation else 0.0}
             case "LowestCost":
                 price = cost.expected(target.provider.prices.get(target.model or ""))
                 return {"price": None if price is None else cost.plain(price)}
@@ -68,7 +69,8 @@ class Learned:
 
 
 def _weights(pool: Pool, priority: int) -> tuple[tuple[str, int], ...]:
-    return tuple((target.name, target.weight) for target in pool.targets.values() if target.priority == priority)
+    entries = chaining.entries(pool)
+    return tuple((entry.name, entry.weight) for entry in entries if entry.priority == priority)
 
 
 def _milliseconds(wait: Wait | None) -> float | None:

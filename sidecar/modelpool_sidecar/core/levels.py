@@ -116,7 +116,17 @@ class Found:
         never = wait == math.inf
         most = limit.burst if never else told.max
         return Limited(
-            limit.name, wait, most, limit.unit, (told,), limit.level, limit.header, amount, never, limit.is_own
+            limit.name,
+            wait,
+            most,
+            limit.unit,
+            (told,),
+            limit.level,
+            limit.header,
+            amount,
+            never,
+            limit.is_own,
+            owner=limit.key[1],
         )
 
     def _tell(self, limit: RequestLimit, bucket: Gcra) -> Told:

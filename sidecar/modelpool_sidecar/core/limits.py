@@ -147,7 +147,7 @@ class Limited:
 
     `level`: where it stands. `header`: whose values have a bucket each, where it is divided by one. `asked`: for how
     many; `never`: for more than it will ever let pass at once, `max` of them. `waiting`: how many stand in
-    the queue, where that is full.
+    the queue, where that is full. `owner`: whose limit it is, as `LimitKey` has it.
     """
 
     limit: str
@@ -164,6 +164,7 @@ class Limited:
     waiting: int = 0
     adaptive: bool = False
     """`max` is what was found out, not what was set."""
+    owner: str = ""
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:

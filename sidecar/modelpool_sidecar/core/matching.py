@@ -6,13 +6,13 @@ from modelpool_sidecar.core.request import Headers
 from modelpool_sidecar.core.snapshot import Pool, Target
 
 
-def tiers(pool: Pool, headers: Headers, pinned: Target | None = None) -> Tiers | Refusal:
+def tiers(pool: Pool, headers: Headers, within: Tiers | None = None) -> Tiers | Refusal:
     """The candidates by priority, without the tiers that are empty then; a refusal where nobody is left.
 
     A target without `match` takes every request; one with it only those that carry each of its headers: names without
-    case, values exactly. `pinned`: the only one that may be asked.
+    case, values exactly. `within`: the only ones that may be asked.
     """
-    whole = pool.tiers if pinned is None else ((pinned,),)
+    whole = pool.tiers if within is None else within
     if not pool.conditional:
         return whole
     left = tuple(

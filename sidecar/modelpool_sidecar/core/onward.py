@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from modelpool_config.models import Reason
-from modelpool_sidecar.core import matching, needs, stateful, verdict
+from modelpool_sidecar.core import chains, matching, needs, stateful, verdict
 from modelpool_sidecar.core.access import Visitor
 from modelpool_sidecar.core.allowance import NONE, Asker, Tokens
 from modelpool_sidecar.core.dispatch import Dispatch, Outlook, Step, Stop, Try
@@ -48,15 +48,23 @@ class Reach:
 
     def asker(self, pool: Pool, asker: Asker) -> Asker | None:
         """Who asks at a pool that the request goes on to; None where it is not theirs to use (B20)."""
-        if pool.callers is None:
-            return replace(asker, caller=None) if asker.caller is not None else asker
         caller = self.visitor.caller(pool)
-        return None if caller is None else replace(asker, caller=caller)
+        if caller is None and pool.callers is not None:
+            return None
+        names = chains.names(pool, self.visitor) if pool.behind else {}
+        return replace(asker, caller=caller, names=names) if (caller, names) != (asker.caller, asker.names) else asker
 
 
-def candidates(pool: Pool, request: Request, pinned: Target | None = None) -> Tiers | Refusal:
-    """The targets of a pool that take the request, by priority; a refusal where none does (B6)."""
-    tiers = matching.tiers(pool, request.headers, pinned)
+def candidates(pool: Pool, request: Request, asker: Asker, within: Tiers | None = None) -> Tiers | Refusal:
+    """The targets of a pool that take the request, by priority; a refusal where none does (B6).
+
+    `within`: the only ones that may be asked. Empty: all of them stand behind pools that are not theirs who asks (B20).
+    """
+    if pool.behind:
+        within = chains.open_to(pool.tiers if within is None else within, asker.names)
+        if not within:
+            return ()
+    tiers = matching.tiers(pool, request.headers, within)
     return tiers if isinstance(tiers, Refusal) else needs.fitting(pool, request, tiers)
 
 
@@ -270,7 +278,7 @@ class Journey:
     def freed(self) -> list[tuple[Pool, float]]:
         """The pools in which a place became free, each with since when it was held; told once."""
         freed, self._freed = self._freed, []
-        return freed
+        return freed + [each for walk in self._walks for each in walk.freed()]
 
     def outlook(self, now: float) -> Outlook:
         """What the pool that was asked finds."""

@@ -4,6 +4,7 @@ Theory. The parameters of a target are those of its pool that it does not name i
 in the order Remove, Set, Default, Max, so that their order in a manifest says nothing and a ceiling always holds.
 
 - A member that stands twice is treated twice: whichever of them a provider reads, it reads what was wanted.
+- Where a pool is reached through another one, the outer one's are carried out before its own (B7), in one list.
 - Two names of one limit are one field for Default and Max: a client that asks for `max_completion_tokens` is under the
   ceiling of `max_tokens`, and no default is put beside it.
 - Absent is no limit where the field is a limit on output, so Max puts it there, and replaces null. Elsewhere absent is
@@ -115,6 +116,7 @@ class _Draft:
         """It goes, however often it stands there."""
         for place in self._places((name,)):
             self._changed[place] = None
+        self._added.pop(name, None)  # by a pool on the way here
 
     def set(self, name: str, value: bytes) -> None:
         """It has this value, there or added."""

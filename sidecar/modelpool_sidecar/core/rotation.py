@@ -11,8 +11,7 @@ refused, must not shift the others (B3).
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from modelpool_sidecar.core.selection import Pulls
-from modelpool_sidecar.core.snapshot import Target
+from modelpool_sidecar.core.selection import C, Choice, Pulls
 
 _FIRST_TURNS = 256
 """A rotation begins at a turn by chance among this many: else a thousand new sidecars all ask the same target first."""
@@ -25,11 +24,11 @@ class Rotation:
     weights: tuple[tuple[str, int], ...]
     current: dict[str, float] = field(default_factory=dict)
 
-    def look(self, candidates: Pulls) -> Target:
+    def look(self, candidates: Pulls[C]) -> C:
         """Whose turn it is among these; of equals the first. There is at least one."""
         return max(candidates, key=lambda each: self.current.get(each[0].name, 0.0) + each[1])[0]
 
-    def take(self, candidates: Pulls, chosen: Target) -> None:
+    def take(self, candidates: Pulls[C], chosen: Choice) -> None:
         """It goes there."""
         total = 0.0
         for target, pull in candidates:
@@ -37,7 +36,7 @@ class Rotation:
             self.current[target.name] = self.current.get(target.name, 0.0) + pull
         self.current[chosen.name] -= total
 
-    def begin(self, candidates: Pulls, rng: Callable[[], float]) -> None:
+    def begin(self, candidates: Pulls[C], rng: Callable[[], float]) -> None:
         """Go some turns ahead, where it stands at its beginning."""
         if self.current:
             return

@@ -14,6 +14,11 @@ def closed(pool: ClosedPool) -> Refusal:
     return Refusal(pool.code, f"pool {pool.name}: {pool.message}", param="model")
 
 
+def nothing_open(pool: Pool) -> Refusal:
+    """All targets stand behind pools that are not for whoever asks: 404, as for a name that leads nowhere (B20)."""
+    return Refusal("model_not_found", f"pool {pool.name}: none of its targets is open to this caller", param="model")
+
+
 def find(snapshot: Snapshot, model: str) -> Pool | ClosedPool | None:
     """The pool of this name, open or closed; None where there is none."""
     found = match(snapshot, model)

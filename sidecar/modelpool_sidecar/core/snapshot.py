@@ -123,11 +123,34 @@ class Target:
     parameters: Parameters = ()
     changes_choices: bool = False
     limits: tuple[RequestLimit, ...] = ()
-    """What each attempt takes from: its own and then its provider's (B8)."""
+    """What each attempt takes from: its own and then its provider's; before them those of what it is reached through
+    (B8)."""
     caps: tuple[Cap, ...] = ()
-    """How many attempts at once: its own cap and its provider's, where there are any."""
+    """How many attempts at once: its own cap and its provider's, where there are any; before them as above."""
     places: tuple[LimitKey, ...] = ()
     """Where an attempt is counted: here and at its provider."""
+    through: "PoolTarget | None" = None
+    """The target of its pool that leads to it, where that is another pool; its name begins with that one's."""
+    inner: "Target | None" = None
+    """The same target as the pool behind `through` knows it."""
+    passed: tuple["Pool", ...] = ()
+    """The pools on the way to it, the outermost first, its own left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTarget:
+    """One entry of a pool that is another pool. The targets of that one stand among the pool's own, as `name/theirs`,
+    with the priority of this entry (B7)."""
+
+    name: str
+    pool: "Pool"
+    weight: int
+    priority: int
+    seed: int
+    limits: tuple[RequestLimit, ...]
+    """Its own, and those of the pool."""
+    caps: tuple[Cap, ...]
+    """Its own; the pool's places are those of its requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +244,10 @@ class Pool:
     """By caller, of those that have one: how many of its requests at once."""
     hedging: Hedging | None = None
     """When a second target is asked while the first one thinks (B23); None = never."""
+    pool_targets: tuple[PoolTarget, ...] = ()
+    """Its targets that are pools; `targets` and `tiers` have those behind them in their place."""
+    behind: Mapping[str, "Pool"] = field(default_factory=dict)
+    """The pools behind its targets, at any depth; empty for most."""
 
     cache: CacheSettings | None = None
     """None: no answer is kept."""

@@ -8,7 +8,7 @@ mentions any more is forgotten. A permit or ticket that outlives what it came fr
 from dataclasses import replace
 from typing import Any
 
-from modelpool_sidecar.core import queue
+from modelpool_sidecar.core import chaining, queue
 from modelpool_sidecar.core.allowance import NOBODY, Asker, Cap, place
 from modelpool_sidecar.core.budget import RetryBudget
 from modelpool_sidecar.core.cache import Cache
@@ -91,7 +91,7 @@ class State:
 
     def take_turn(self, pool: Pool, now: float) -> tuple[Waiting, Permit] | None:
         """Who is next, with its place, where one is free."""
-        places, most = self.places(pool), self._concurrency(pool)
+        places, most = self.places(pool), self.most(pool)
         if not places.line or (most is not None and places.count >= most) or self.crowded(pool, now):
             return None
         waiting = places.line.next()
@@ -125,7 +125,7 @@ class State:
 
     def retry_after(self, pool: Pool) -> float:
         """Seconds until a place of the pool is expected to be free."""
-        return self.places(pool).retry_after(self._concurrency(pool) or 1)
+        return self.places(pool).retry_after(self.most(pool) or 1)
 
     def waiting(self, pool: Pool) -> int:
         """How many requests of the pool wait for a place."""
@@ -241,7 +241,7 @@ class State:
             "digest": pool.digest,
             "strategy": pool.strategy.type,
             "inFlight": self.in_flight(pool),
-            "concurrency": self._concurrency(pool),
+            "concurrency": self.most(pool),
             "queue": None
             if pool.queue is None
             else {"waiting": self.waiting(pool), "max": pool.queue.max, "timeout": pool.queue.timeout},
@@ -259,8 +259,16 @@ class State:
                 *({"caller": name, **self.caps.describe(cap)} for name, cap in pool.caller_caps.items()),
             ],
             "targets": [
-                {**self._describe_target(target, now), **self.learned.describe(pool, target)}
+                {
+                    **self._describe_target(target, now),
+                    **self.learned.describe(pool, target),
+                    **(chaining.told(pool, target) if pool.behind else {}),
+                }
                 for target in pool.targets.values()
+            ],
+            "poolTargets": [
+                {"name": each.name, "pool": each.pool.name, "weight": each.weight, "priority": each.priority}
+                for each in pool.pool_targets
             ],
             "unresolved": [
                 {"name": left_out.target, "reason": left_out.reason, "message": left_out.message}
@@ -279,20 +287,26 @@ class State:
             "drained": target.provider.drained,
             "quotaDomain": target.provider.quota_domain,
             **health.describe(now),
-            "limits": [
-                *(self.levels.describe(limit, now) for limit in target.limits),
-                *(self.caps.describe(cap, target) for cap in target.caps),
-            ],
+            "limits": self._describe_limits(target, now),
             "share": round(health.share(now) * self.shaping.share(target, now), 3),
             "shaped": self.shaping.describe(target, now),
             "unsupported": sorted(operation for key, operation in self._unsupported if key == target.key),
         }
 
+    def _describe_limits(self, target: Target, now: float) -> list[dict[str, Any]]:
+        """With whose they are, where some belong to pools on the way."""
+        keys = [limit.key for limit in target.limits] + [cap.key for cap in target.caps]
+        told = [self.levels.describe(limit, now) for limit in target.limits]
+        told += [self.caps.describe(cap, target) for cap in target.caps]
+        if target.through is None:
+            return told
+        return [{**each, "owner": key[1]} for key, each in zip(keys, told, strict=True)]
+
     def _refusal(
         self, pool: Pool, places: Places, found: Found, cap: Cap | None, *, crowded: bool = False
     ) -> Limited | None:
         """The one that lasts longest."""
-        worst, most = found.refusal(), self._concurrency(pool)
+        worst, most = found.refusal(), self.most(pool)
         full = self.caps.caller_refusal(cap, places)
         if full is not None and (worst is None or worst.retry_after < full.retry_after):
             worst = replace(full, told=found.told())
@@ -311,7 +325,7 @@ class State:
             found = self._places[pool.name] = Places()
         return found
 
-    def _concurrency(self, pool: Pool) -> int | None:
+    def most(self, pool: Pool) -> int | None:
         """This sidecar's part of the pool's concurrency: at least 1, or the pool would never answer here."""
         return None if pool.concurrency is None else max(1, pool.concurrency // self.sidecars)
 

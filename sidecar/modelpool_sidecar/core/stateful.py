@@ -113,10 +113,9 @@ def _unnamed(operation: Operation, keeping: list[Pool]) -> Refusal:
 
 
 def _no_home(pool: Pool) -> Refusal:
-    message = (
-        f"pool {pool.name} does not say which of its targets keeps files, batches and ids; "
-        f"set stateful.target to one of {', '.join(pool.targets)}"
-    )
+    own = [name for name, target in pool.targets.items() if target.through is None]
+    one = f"set stateful.target to one of {', '.join(own)}" if own else "and all of them stand in other pools"
+    message = f"pool {pool.name} does not say which of its targets keeps files, batches and ids; {one}"
     return Refusal("no_stateful_target", message)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from builders import a_pool, a_provider, a_snapshot, a_target, the_pool
 from modelpool_sidecar.core import cachekey
 from modelpool_sidecar.core import request as parsing
+from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.request import Request
 
 QUESTION: dict[str, Any] = {"model": "chat", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
@@ -33,7 +34,8 @@ def key(request: Request, **changes: Any) -> bytes:
     assert found is not None
     pool = changes.get("pool", POOL)
     targets = changes.get("targets", list(pool.targets.values()))
-    return cachekey.key(pool, request, found, changes.get("caller"), targets)
+    asker = Asker(caller=changes.get("caller"), names=changes.get("names", {}))
+    return cachekey.key(pool, request, found, asker, targets)
 
 
 SAME: dict[str, Callable[[], Request]] = {
@@ -173,3 +175,9 @@ def test_what_is_canonical_says_the_same(value: dict[str, Any]) -> None:
     again = cachekey.document(cachekey.canonical(value))
     assert again is not None
     assert alike(again, value)
+
+
+def test_a_caller_of_a_pool_behind_this_one_shares_with_no_one_who_has_another_name_there() -> None:
+    """B7, B20."""
+    keys = {key(asked(), names=names) for names in ({}, {"near": "alice"}, {"near": "bob"}, {"far": "alice"})}
+    assert len(keys) == 4

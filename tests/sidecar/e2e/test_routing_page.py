@@ -46,9 +46,12 @@ async def asked(held: Running, model: str, count: int = 1, headers: dict[str, st
 
 async def test_every_example_of_the_page_does_what_the_page_says() -> None:
     pools = examples()
-    assert list(pools) == ["frugal", "quick", "sessions", "tiers", "turns"]
+    assert list(pools) == ["blend", "frugal", "near", "quick", "sessions", "tiers", "turns"]
     async with running(*PLACES, pools=list(pools.values())) as held:
         assert await asked(held, "turns", 8) == {"large": 6, "small": 2}
+        assert await asked(held, "blend", 12) == {"near/east": 6, "near/west": 3, "cloud": 3}
+        assert await asked(held, "blend", 2, {"x-modelpool-target": "near/west"}) == {"near/west": 2}
+        assert await asked(held, "near", 3) == {"east": 2, "west": 1}
         assert set(await asked(held, "quick", 8)) <= {"east", "west"}
         for session in ("a", "b", "c"):
             assert len(await asked(held, "sessions", 5, {"X-Session": session})) == 1

@@ -59,9 +59,9 @@ def test_a_request_for_which_no_target_is_left_is_refused_by_the_names_of_the_he
 
 def test_a_pinned_target_that_asks_for_a_header_does_not_take_a_request_without_it() -> None:
     pool = a_matching_pool(asking("red", ("x-team", "r")), a_target("all"))
-    assert isinstance(matching.tiers(pool, (), pool.targets["red"]), Refusal)
-    assert matching.tiers(pool, (), pool.targets["all"]) == ((pool.targets["all"],),)
-    assert matching.tiers(pool, (("x-team", "r"),), pool.targets["red"]) == ((pool.targets["red"],),)
+    assert isinstance(matching.tiers(pool, (), ((pool.targets["red"],),)), Refusal)
+    assert matching.tiers(pool, (), ((pool.targets["all"],),)) == ((pool.targets["all"],),)
+    assert matching.tiers(pool, (("x-team", "r"),), ((pool.targets["red"],),)) == ((pool.targets["red"],),)
 
 
 # -- what a request's key is
