@@ -177,10 +177,11 @@ class Soak:
         chat = [a_target(name, weight=self.rng.randint(1, 5)) for name in names[: self.rng.choice((1, 2, 2, 3))]]
         steady = [a_target("primary"), a_target("backup", priority=1)]
         limits = {"concurrency": {"max": self.rng.choice((8, 64)), "queue": {"max": 8, "timeout": 500}}}
+        hedging = {"percentile": None, "delay": self.rng.choice((5, 50)), "max_percent": 50}
         requests = [{"name": "all", "max": 100, "per": 1_000, "burst": 100, "scope": "Sidecar"}]
         spare = {"requests": requests} if self.rng.random() < 0.5 else {}
         pools = [
-            a_pool(targets=chat, total=4_000, limits=limits),
+            a_pool(targets=chat, total=4_000, limits=limits, hedging=hedging),
             a_pool("steady", targets=steady, total=4_000, recovery=("Continue", "Replay")),
             a_pool("spare", targets=[a_target("spare")], total=4_000, limits=spare),
         ]

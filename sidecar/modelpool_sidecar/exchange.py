@@ -247,6 +247,7 @@ class Exchange:
         self._dispatch.outrun(self._services.clock.now())
         self._turn_to(winner)
         self._beside = None
+        self._books.tell_of_places()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -285,6 +286,7 @@ class Exchange:
         if self._beside is not None and self._dispatch.awaits:
             self._turn_to(self._beside)
             self._beside = None
+            self._books.tell_of_places()
             return
         if self._beside is not None:
             self._outrun()

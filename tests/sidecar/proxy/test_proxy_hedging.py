@@ -455,6 +455,29 @@ def test_the_limits_that_are_told_are_those_of_who_answers() -> None:
     assert client.headers["x-ratelimit-limit-requests"] == "7"
 
 
+@pytest.mark.parametrize("how", ["outrun", "failed"])
+def test_who_waits_for_the_losers_place_gets_it_at_once(how: str) -> None:
+    one = {"concurrency": {"max": 1}}
+    targets = [a_target("first", limits=one), a_target("second", priority=1, limits=one)]
+    queue = {"concurrency": {"max": 9, "queue": {"max": 5, "timeout": 10_000}}}
+    bench = Bench(a_snapshot([a_pool(targets=targets, hedging=ALWAYS, limits=queue)]))
+    client, first, second = raced(bench)
+    waits = bench.ask()
+    assert bench.proxy.waiting == 1
+    if how == "outrun":
+        speak(second)
+    else:
+        first.error("reset")
+    assert bench.upstream.asked == ["first", "second", "first"]
+    bench.upstream.last.answer()
+    assert waits.status == 200
+    if how == "failed":
+        speak(second)
+    finish(second)
+    assert client.end == "finished"
+    assert bench.nothing_is_held()
+
+
 def test_a_fault_of_ours_at_one_of_the_two_ends_both() -> None:
     bench = Bench(two())
     client, first, second = raced(bench)
