@@ -39,7 +39,7 @@ spec:
     requests: [{name: minute, max: 60, per: 1m, burst: 10}]
     concurrency: {max: 8, queue: {max: 4, timeout: 5s}}
   timeouts: {total: 90s}
-  streaming: {commit: Complete, headHold: 10s, recovery: [Continue, Replay]}
+  streaming: {headHold: 10s, recovery: [Continue, Replay]}
   hedging: {percentile: 95}
   cache: {mode: Exact}
   targets:
@@ -131,7 +131,7 @@ def test_limits_fallback_and_deadlines_are_those_that_count(told: Any) -> None:
     assert concurrency == {"name": "concurrency", "max": 8, "inFlight": 1, "queue": queue}
     assert seen["fallback"]["maxAttempts"] == 4
     assert "Unreachable" in seen["fallback"]["outcomes"]
-    assert seen["fallback"]["streaming"] == {"commit": "Complete", "headHold": 10, "keepAlive": 15}
+    assert seen["fallback"]["streaming"] == {"commit": "FirstToken", "headHold": 10, "keepAlive": 15}
     assert seen["fallback"]["recovery"] == {"Continue": ["small"], "Replay": ["big", "small", "spare", "resting"]}
     assert seen["fallback"]["hedging"] == {"percentile": 95, "delay": None, "maxPercent": 5}
     cache = {"ttl": 300.0, "maxEntries": 1000, "maxBytes": 67_108_864, "temperature": "Zero"}

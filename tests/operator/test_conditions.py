@@ -244,6 +244,14 @@ def test_a_pool_that_wants_streams_continued_hears_that_nobody_declares_prefill(
         )
 
 
+def test_what_the_targets_of_an_inner_pool_declare_is_not_guessed() -> None:
+    """B26, B7."""
+    outer = pool("outer", targets=[{"name": "a", "poolRef": {"name": "chat"}}], streaming={"recovery": ["Continue"]})
+    made = world(provider(), pool(), outer)
+    accepted = made.status(("ModelPool", "default", "outer"))["conditions"][0]
+    assert (accepted["type"], accepted["reason"]) == ("Accepted", "Accepted")
+
+
 def test_a_pool_without_any_price_says_nothing_of_prices() -> None:
     assert world(provider(), pool()).said("Accepted")[1] == "Accepted"
 

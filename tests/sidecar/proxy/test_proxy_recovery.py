@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import a_pool, a_provider, a_snapshot, a_target
+from builders import a_pool, a_pool_target, a_provider, a_snapshot, a_target
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Recovery
 from modelpool_sidecar.core.room import Room
@@ -592,5 +592,26 @@ def test_the_winner_of_a_race_that_breaks_is_gone_on_with_by_a_third() -> None:
     bench.upstream.attempts[0].error("cut")
     goes_on(bench, "third", WORDS)
     assert one_stream(client) == "".join(WORDS)
+    bench.clock.advance(1)
+    assert bench.nothing_is_held()
+
+
+def test_a_target_behind_an_inner_pool_goes_on_and_the_outer_pool_says_how() -> None:
+    """B7."""
+    inner = a_pool("inner", targets=[a_target("backup"), a_target("third", priority=1)])
+    outer = a_pool(
+        targets=[a_target("primary")],
+        pool_targets=[a_pool_target("inner", "further", priority=1)],
+        recovery=("Continue", "Replay"),
+        fallback={"max_attempts": 3},
+    )
+    able = [{"name": "third-model", "capabilities": ["Prefill"]}]
+    providers = [a_provider("backup"), a_provider("primary"), a_provider("third", models=able)]
+    bench = Bench(a_snapshot([outer, inner], providers))
+    client = begun(bench)
+    breaks(bench, "cut")
+    goes_on(bench, "third", WORDS[3:])
+    assert one_stream(client) == "".join(WORDS)
+    assert bench.records[0].target == "further/third"
     bench.clock.advance(1)
     assert bench.nothing_is_held()
