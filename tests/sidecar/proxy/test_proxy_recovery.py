@@ -615,3 +615,21 @@ def test_a_target_behind_an_inner_pool_goes_on_and_the_outer_pool_says_how() -> 
     assert bench.records[0].target == "further/third"
     bench.clock.advance(1)
     assert bench.nothing_is_held()
+
+
+def test_after_an_early_head_a_stream_is_recovered_as_any_other() -> None:
+    """B24."""
+    bench = Bench(pool_of("Replay"))
+    client = bench.ask(stream=True)
+    bench.upstream.last.head(200, SSE)
+    bench.clock.advance(16)
+    assert client.status == 200
+    bench.upstream.last.data(texts("primary", WORDS[:3]))
+    breaks(bench, "cut")
+    before = client.body
+    bench.upstream.last.head(200, SSE)
+    bench.upstream.last.data(b": thinking\n\n" * 6000)  # so much without content that a head would be due
+    goes_on_from = client.body
+    assert goes_on_from.removeprefix(before).replace(b": thinking\n\n", b"") == b""
+    bench.upstream.last.data(texts("backup", WORDS) + end("backup"))
+    assert one_stream(client) == "".join(WORDS)
