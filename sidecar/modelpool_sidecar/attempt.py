@@ -11,15 +11,16 @@ idle, the rest of a failed answer, the missing [DONE]).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Concatenate, ParamSpec
 
 from modelpool_sidecar import orders
 from modelpool_sidecar.core.outcome import NO_ERROR, Outcome, classify
 from modelpool_sidecar.deadlines import Deadlines
-from modelpool_sidecar.dialects import openai
+from modelpool_sidecar.dialects import openai, openai_usage
 from modelpool_sidecar.dialects.openai import Answer, StreamReader
-from modelpool_sidecar.orders import Fault, Order, Owner
-from modelpool_sidecar.ports import Attempt, Clock, ErrorKind, Headers, UpstreamRequest
+from modelpool_sidecar.orders import Fault, Order, Owner, UsageAsked
+from modelpool_sidecar.ports import Attempt, Clock, ErrorKind, Headers
 
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
 """A whole answer, and a stream that is held to its end, is held up to here, then committed and passed on (B24)."""
@@ -91,12 +92,16 @@ class AttemptRun:
             limit, clients = timeouts.attempt, False
         self._deadlines.hard(limit, lambda: self._late("no answer in time", blameless=clients))
         self._last_token = now
+        self._await_head()
+        self._transport.start(order.request, self)
+
+    def _await_head(self) -> None:
+        timeouts = self._order.timeouts
         head = timeouts.head
-        if order.stream:
+        if self._order.stream:
             head = timeouts.first_token if head is None else min(head, timeouts.first_token)
         if head is not None:
             self._deadlines.phase(head, lambda: self._late("no response head in time"))
-        self._transport.start(order.request, self)
 
     def cancel(self) -> None:
         """Drop it: the provider's connection closes at once. The owner hears nothing more. Twice is fine."""
@@ -147,7 +152,10 @@ class AttemptRun:
                 self._break(Outcome.BROKEN, wrong)
                 return
             self._phase = "stream"
-            self._reader = openai.stream_reader(self._order.operation, self._order.requested_model, self._order.choices)
+            order = self._order
+            self._reader = openai.stream_reader(
+                order.operation, order.requested_model, order.choices, hides_usage=order.usage is not None
+            )
             left = self._order.timeouts.first_token - (self._clock.now() - self._last_token)
             self._deadlines.phase(left, lambda: self._late("no first token in time"))
         else:
@@ -238,7 +246,10 @@ class AttemptRun:
         return self._order.outcome(self.status, classify(self.status, said, model_is_ours=self._order.model_is_ours))
 
     def _fail_by_status(self, *, whole: bool) -> None:
-        body = bytes(self._held)
+        body, asked = bytes(self._held), self._order.usage
+        if asked is not None and self.status is not None and openai_usage.refused(self.status, body):
+            self._ask_without_usage(asked, close=not whole)
+            return
         detail = orders.answered(self.status, openai.read_error(body), self._order)
         self._fail(Fault(self._classify(), detail, self.status, self._headers, body, whole), close=not whole)
 
@@ -426,12 +437,21 @@ class AttemptRun:
 
     def _start_afresh(self) -> None:
         """The reused connection was dead before a byte of the answer: the same try, on a new one (B15a)."""
-        request = self._order.request
-        again = UpstreamRequest(
-            request.method, request.url, request.headers, request.body, request.connect_timeout, fresh=True
-        )
+        self._order = replace(self._order, request=replace(self._order.request, fresh=True))
         self._transport = self._make()
-        self._transport.start(again, self)
+        self._transport.start(self._order.request, self)
+
+    def _ask_without_usage(self, asked: UsageAsked, *, close: bool) -> None:
+        """The provider does not take what we added to the request: the same try, as the client asked (B32)."""
+        if close:
+            self._transport.cancel()
+        asked.refused()
+        self._order = replace(self._order, request=replace(self._order.request, body=asked.plain), usage=None)
+        self._phase, self.status, self._headers, self._held = "head", None, (), bytearray()
+        self._held_before = 0
+        self._await_head()
+        self._transport = self._make()
+        self._transport.start(self._order.request, self)
 
     def _over(self) -> None:
         self._phase = "over"

@@ -28,11 +28,11 @@ from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.core.verdict import Failure
-from modelpool_sidecar.dialects import openai
+from modelpool_sidecar.dialects import openai, openai_usage
 from modelpool_sidecar.dialects.openai import Answer
 from modelpool_sidecar.keyring import Keyring
 from modelpool_sidecar.legs import Leg, Turning
-from modelpool_sidecar.orders import Fault, Order, Owner
+from modelpool_sidecar.orders import Fault, Order, Owner, UsageAsked
 from modelpool_sidecar.ports import Downstream, Headers, Timer, UpstreamRequest
 from modelpool_sidecar.recovering import Recovering
 from modelpool_sidecar.services import Services
@@ -177,6 +177,7 @@ class Exchange:
         recovering = self._recovering
         body = openai.attempt_body(request, self._account.model(step.target), step.target.parameters)
         body = body if recovering is None else recovering.body
+        body, usage = self._asking_usage(step, body)
         url = openai.attempt_url(provider.base_url, request)
         entry, trace = self._books.attempt(step, url)
         leg = self._leg = Leg(step, entry)
@@ -200,6 +201,7 @@ class Exchange:
             outcome=partial(stateful.outcome, request),
             whole=request.stream and self._pool.streaming.complete,
             opens=self._opens and not self._answering.begun,
+            usage=usage,
             choices=parsing.choices(body) if self._counts_anew(step) else request.choices,
         )
         at = self._dispatch.hedge_at() if recovering is None else None
@@ -210,6 +212,18 @@ class Exchange:
         leg.run.start()
         if at is not None:
             self._timer = services.clock.call_later(at - entry.started, self._hedge)
+
+    def _asking_usage(self, step: Try, body: bytes) -> tuple[bytes, UsageAsked | None]:
+        """The body that asks for the stream's usage too, where the client did not and the target takes it (B32)."""
+        key, state = step.target.key, self._services.state
+        if state.unsupported(key, openai_usage.OPTION):
+            return body, None
+        if not openai_usage.may_ask(self._request, step.target.parameters):
+            return body, None
+        asking = openai_usage.asking(body)
+        if asking is None:
+            return body, None
+        return asking, UsageAsked(body, partial(state.mark_unsupported, key, openai_usage.OPTION))
 
     def _counts_anew(self, step: Try) -> bool:
         """Whether the target's parameters may have changed how many answers are asked for."""

@@ -13,6 +13,14 @@ from modelpool_sidecar.ports import Headers, UpstreamRequest
 
 
 @dataclass(frozen=True, slots=True)
+class UsageAsked:
+    """We ask for a stream's usage (B32). `plain`: the body without it; `refused`: the provider does not take it."""
+
+    plain: bytes
+    refused: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What a run is asked for. `deadline`: monotonic, of the whole walk. `requested_model`: set where B41 rewrites.
 
@@ -34,6 +42,7 @@ class Order:
     choices: int = 1
     whole: bool = False
     opens: bool = False
+    usage: UsageAsked | None = None
     outcome: Callable[[int, Outcome], Outcome] = lambda _status, found: found
 
 

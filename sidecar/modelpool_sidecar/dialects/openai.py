@@ -2,7 +2,7 @@
 
 One door to the modules of this dialect: `openai_headers` (what crosses), `openai_errors` (both directions),
 `openai_answer` and `openai_objects` (complete bodies), `openai_stream` and `openai_events` (event streams),
-`openai_forms` (multipart bodies). Everything here is pure: bytes in, bytes out.
+`openai_forms` (multipart bodies), `openai_usage` (asking for it). Everything here is pure: bytes in, bytes out.
 """
 
 import json
@@ -102,12 +102,15 @@ def reads_whole(operation: Operation, kind: str) -> bool:
     return operation.answer != "sound" or openai_objects.is_json(kind)
 
 
-def stream_reader(operation: Operation, requested_model: str | None, choices: int) -> StreamReader:
-    """What reads an event stream of this operation."""
+def stream_reader(
+    operation: Operation, requested_model: str | None, choices: int, *, hides_usage: bool = False
+) -> StreamReader:
+    """What reads an event stream of this operation. `hides_usage`: see StreamReader."""
     if operation is RESPONSE:
         return RetoldReader(operation, requested_model, choices)
-    make = StreamReader if operation.answer == "model" else TypedReader
-    return make(operation, requested_model, choices)
+    if operation.answer != "model":
+        return TypedReader(operation, requested_model, choices)
+    return StreamReader(operation, requested_model, choices, hides_usage=hides_usage)
 
 
 def models_body(names: Sequence[str]) -> bytes:

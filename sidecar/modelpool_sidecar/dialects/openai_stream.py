@@ -17,7 +17,7 @@ from modelpool_sidecar.core import jsonspan, sse, usage
 from modelpool_sidecar.core.operations import RESPONSES, Operation
 from modelpool_sidecar.core.outcome import NO_ERROR, Outcome, ProviderError
 from modelpool_sidecar.core.record import Usage
-from modelpool_sidecar.dialects import openai_answer, openai_errors
+from modelpool_sidecar.dialects import openai_answer, openai_errors, openai_usage
 from modelpool_sidecar.dialects.openai_answer import Answer, word
 from modelpool_sidecar.dialects.openai_errors import ResponseSeen
 
@@ -40,10 +40,19 @@ class StreamReader:
     `choices`: how many the request asks for; before that many have finished the answer is not complete, unless the
     stream itself ends.
 
+    `hides_usage`: the client did not ask for usage, we did; the extra chunk that tells it is not handed on (B32).
+
     An error event is handed on as it came, because it is in the client's own terms, and nothing after it: no `[DONE]`.
     """
 
-    def __init__(self, operation: Operation, requested_model: str | None = None, choices: int = 1) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        requested_model: str | None = None,
+        choices: int = 1,
+        *,
+        hides_usage: bool = False,
+    ) -> None:
         self.committed = False
         """Content, reasoning, a refusal or a tool call was seen, or a whole answer without any (B24)."""
         self.finished = False
@@ -63,6 +72,7 @@ class StreamReader:
         self.max_event_bytes = MAX_EVENT_BYTES
         self._operation = operation
         self._choices = choices
+        self._hides_usage = hides_usage
         self._model_literal = None if requested_model is None else jsonspan.quote(requested_model)
         self._scanner = sse.Scanner()
         self._read = self._response_event if operation is RESPONSES else self._chunk
@@ -166,6 +176,8 @@ class StreamReader:
             self.error = openai_errors.error_of(document)
         else:
             self._read(document)
+            if self._hides_usage and openai_usage.is_extra(document):
+                return b""
         return event.raw if self._model_literal is None else self._rewritten(event, document, self._model_literal)
 
     def _end_of_stream(self) -> None:

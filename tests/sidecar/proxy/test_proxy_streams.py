@@ -228,7 +228,9 @@ def test_a_choice_that_begins_after_the_others_finished_is_waited_for() -> None:
 
 def test_usage_after_the_finish_still_comes_through() -> None:
     bench = Bench(two())
-    client = started(bench)
+    body = {"model": "chat", "messages": [], "stream": True, "stream_options": {"include_usage": True}}
+    client = bench.ask(body)
+    bench.upstream.last.head(200, SSE)
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}}\n\n'
     bench.upstream.last.data(ROLE + a_chunk("hi") + a_chunk(finish="stop"))
     bench.upstream.last.data(usage + DONE)
