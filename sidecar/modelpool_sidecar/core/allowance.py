@@ -174,7 +174,7 @@ def place(level: str, owner: str) -> LimitKey:
     return level, owner, "concurrency"
 
 
-def caps(level: str, owner: str, raw: contract.Limits, identity: tuple[str, ...] = ()) -> tuple[Cap, ...]:
+def caps(level: str, owner: str, raw: contract.Limits, identity: tuple[str, ...] | None = None) -> tuple[Cap, ...]:
     """The cap of one object, if it has one. `identity`: what an adaptive one is known by."""
     if raw.concurrency is None:
         return ()
