@@ -633,3 +633,30 @@ def test_after_an_early_head_a_stream_is_recovered_as_any_other() -> None:
     assert goes_on_from.removeprefix(before).replace(b": thinking\n\n", b"") == b""
     bench.upstream.last.data(texts("backup", WORDS) + end("backup"))
     assert one_stream(client) == "".join(WORDS)
+
+
+def test_the_first_recovery_is_free_and_the_next_is_paid_from_the_retry_budget() -> None:
+    """B18."""
+    broke = {"retry_budget": {"percent": 0, "min_per_second": 0}, "max_attempts": 3}
+    bench = Bench(pool_of("Replay", targets=3, fallback=broke))
+    client = begun(bench)
+    breaks(bench, "cut")
+    goes_on(bench, "backup", WORDS[:4], ends=False)
+    breaks(bench, "cut")
+    assert bench.upstream.asked == ["primary", "backup"]
+    assert client.end == "failed"
+    assert b"no target is left for it" in client.body
+
+
+def test_usage_that_only_we_asked_for_is_counted_and_not_shown() -> None:
+    """B32."""
+    bench = Bench(pool_of("Continue", prefill=("backup",)))
+    client = begun(bench)
+    breaks(bench, "cut")
+    assert asked(bench)["stream_options"] == {"include_usage": True}
+    goes_on(bench, "backup", WORDS[3:], ends=False)
+    told = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    bench.upstream.last.data(chunk("backup", {}, "stop") + chunk("backup", None, usage=told) + DONE)
+    assert one_stream(client) == "".join(WORDS)
+    assert b'"usage"' not in client.body
+    assert (bench.records[0].usage.input_tokens, bench.records[0].usage.output_tokens) == (7, 2)

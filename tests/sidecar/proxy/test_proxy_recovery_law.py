@@ -46,8 +46,9 @@ def pool_of(ways: tuple[str, ...], said: list[Manner]) -> Snapshot:
     providers = [
         a_provider(name, models=[{"name": f"{name}-model", "capabilities": able[name]}]) for name in sorted(names)
     ]
-    pools = [a_pool(targets=[a_target(n, priority=p) for p, n in enumerate(names)], recovery=ways)]
-    return a_snapshot(pools, providers)
+    limits = {"requests": (), "concurrency": {"max": 1, "queue": None}}
+    targets = [a_target(n, priority=p) for p, n in enumerate(names)]
+    return a_snapshot([a_pool(targets=targets, recovery=ways, limits=limits)], providers)
 
 
 def stream(provider: str, text: str, piece: int) -> bytes:
@@ -113,6 +114,9 @@ def test_the_client_has_a_beginning_of_one_answer_and_all_of_it_or_an_error(
         plays(bench, said[NAMES.index(bench.upstream.last.provider)], text, last=saved and asked == len(said))
         bench.clock.advance(2)
     bench.clock.advance(700)
+    assert bench.snapshot is not None
+    told = bench.state.describe(bench.snapshot, bench.clock.now())["pools"][0]
+    assert (told["inFlight"], {each["inFlight"] for each in told["targets"]}) == (0, {0}), "B11"
     assert client.end is not None
     if client.status != 200:
         return
