@@ -6,11 +6,36 @@ from pydantic import Field
 
 from modelpool_operator.api.types import AnyList, AtMost, Between, EntryName, HeaderName, Spec, Within
 
+Scope = Annotated[
+    Literal["Sidecar", "Divided"] | None,
+    Field(
+        description="Sidecar: each sidecar allows this much. Divided: each takes max divided by the number of sidecars "
+        "in the namespace, at least 1. Default: Divided."
+    ),
+]
+Mode = Annotated[
+    Literal["Enforce", "Observe"] | None,
+    Field(
+        description="Enforce refuses what is above it. Observe lets it pass and counts it, in the state, the log and "
+        "modelpool_limit_observed_total. Default: Enforce."
+    ),
+]
+TokenMax = Annotated[int, Between(1, 1_000_000_000_000), Field(description="Tokens allowed in the time of per.")]
+TokenBurst = Annotated[
+    Annotated[int, Between(1, 1_000_000_000_000)] | None,
+    Field(
+        description="How many may come at once; a request whose input alone is longer is answered with 400. "
+        "Default: the same as max."
+    ),
+]
+TokenCount = Annotated[
+    Literal["Total", "Input", "Output"] | None,
+    Field(description="Which tokens: what is sent, what is answered, or both. Default: Total."),
+]
 
-class RequestLimit(Spec):
-    """So many requests in so much time."""
 
-    example: ClassVar[str] = "{name: minute, max: 600, per: 1m}"
+class Rate(Spec):
+    """So much in so much time."""
 
     name: EntryName = Field(description="The limit's name in errors and metrics; unique in its list.")
     max: Annotated[int, Between(1, 1_000_000_000)] = Field(description="Requests allowed in the time of per.")
@@ -18,6 +43,13 @@ class RequestLimit(Spec):
     burst: Annotated[int, Between(1, 1_000_000_000)] | None = Field(
         default=None, description="How many may come at once. Default: the same as max."
     )
+
+
+class RequestLimit(Rate):
+    """So many requests in so much time."""
+
+    example: ClassVar[str] = "{name: minute, max: 600, per: 1m}"
+
     by: Literal["Pool", "Caller", "Header", "Namespace"] | None = Field(
         default=None,
         description="Who shares it. Pool: all requests together, on a Provider those of all pools. Caller: each "
@@ -31,16 +63,8 @@ class RequestLimit(Spec):
         description="The header's name, for by Header; compared without case. None that carries a credential. "
         "Default: none; required for Header.",
     )
-    scope: Literal["Sidecar", "Divided"] | None = Field(
-        default=None,
-        description="Sidecar: each sidecar allows this much. Divided: each takes max divided by the number of sidecars "
-        "in the namespace, at least 1. Default: Divided.",
-    )
-    mode: Literal["Enforce", "Observe"] | None = Field(
-        default=None,
-        description="Enforce refuses what is above it. Observe lets it pass and counts it, in the state, the log and "
-        "modelpool_limit_observed_total. Default: Enforce.",
-    )
+    scope: Scope = None
+    mode: Mode = None
 
 
 class TokenLimit(RequestLimit):
@@ -48,15 +72,9 @@ class TokenLimit(RequestLimit):
 
     example: ClassVar[str] = "{name: minute, max: 200000, per: 1m}"
 
-    max: Annotated[int, Between(1, 1_000_000_000_000)] = Field(description="Tokens allowed in the time of per.")
-    burst: Annotated[int, Between(1, 1_000_000_000_000)] | None = Field(
-        default=None,
-        description="How many may come at once; a request whose input alone is longer is answered with 400. "
-        "Default: the same as max.",
-    )
-    count: Literal["Total", "Input", "Output"] | None = Field(
-        default=None, description="Which tokens: what is sent, what is answered, or both. Default: Total."
-    )
+    max: TokenMax
+    burst: TokenBurst = None
+    count: TokenCount = None
 
 
 class Queue(Spec):
@@ -149,27 +167,13 @@ class AttemptLimits(Spec):
     concurrency: AttemptConcurrency | None = Field(default=None, description="Attempts at once. Default: no limit.")
 
 
-class CallerRequestLimit(Spec):
+class CallerRequestLimit(Rate):
     """So many requests of one caller in so much time."""
 
     example: ClassVar[str] = "{name: minute, max: 60, per: 1m}"
 
-    name: EntryName = Field(description="The limit's name in errors and metrics; unique in its list.")
-    max: Annotated[int, Between(1, 1_000_000_000)] = Field(description="Requests allowed in the time of per.")
-    per: Annotated[str, Within("1s", "24h")] = Field(description="The time, from 1s to 24h.")
-    burst: Annotated[int, Between(1, 1_000_000_000)] | None = Field(
-        default=None, description="How many may come at once. Default: the same as max."
-    )
-    scope: Literal["Sidecar", "Divided"] | None = Field(
-        default=None,
-        description="Sidecar: each sidecar allows this much. Divided: each takes max divided by the number of sidecars "
-        "in the namespace, at least 1. Default: Divided.",
-    )
-    mode: Literal["Enforce", "Observe"] | None = Field(
-        default=None,
-        description="Enforce refuses what is above it. Observe lets it pass and counts it, in the state, the log and "
-        "modelpool_limit_observed_total. Default: Enforce.",
-    )
+    scope: Scope = None
+    mode: Mode = None
 
 
 class CallerTokenLimit(CallerRequestLimit):
@@ -177,15 +181,9 @@ class CallerTokenLimit(CallerRequestLimit):
 
     example: ClassVar[str] = "{name: minute, max: 20000, per: 1m}"
 
-    max: Annotated[int, Between(1, 1_000_000_000_000)] = Field(description="Tokens allowed in the time of per.")
-    burst: Annotated[int, Between(1, 1_000_000_000_000)] | None = Field(
-        default=None,
-        description="How many may come at once; a request whose input alone is longer is answered with 400. "
-        "Default: the same as max.",
-    )
-    count: Literal["Total", "Input", "Output"] | None = Field(
-        default=None, description="Which tokens: what is sent, what is answered, or both. Default: Total."
-    )
+    max: TokenMax
+    burst: TokenBurst = None
+    count: TokenCount = None
 
 
 class CallerLimits(Spec):

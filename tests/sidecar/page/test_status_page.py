@@ -73,7 +73,7 @@ async def test_who_serves_cools_probes_ramps_or_is_drained_can_be_read(chromium:
             a_pool(
                 targets=[
                     a_target("cold", weight=90),
-                    a_target("quick", weight=10),
+                    a_target("quick", weight=10, limits={"concurrency": {"max": 4, "mode": "Adaptive"}}),
                     a_target("idle", priority=1),
                     a_target("keyless", priority=1),
                 ],
@@ -101,6 +101,8 @@ async def test_who_serves_cools_probes_ramps_or_is_drained_can_be_read(chromium:
         assert "0 of 8 in flight" in text
         assert "0 of 4 waiting" in text
         assert "60 per 1 min" in text
+        assert "concurrency of target quick\n4 at once\n4 left" in text
+        assert "0 in flight · adaptive 4" in text
         await tab.shows("gone\nProviderNotFound", "there is no Provider gone")
         await tab.shows("idle\ndrained by hand", "keyless\nno key yet\nhas no key yet (Secret openai, key api-key)")
         await tab.shows("shut\nclosed", "503 no_target: nobody is there")
