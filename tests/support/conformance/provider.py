@@ -45,6 +45,7 @@ class Wire(asyncio.StreamReaderProtocol):
         self.input = asyncio.StreamReader(limit=1 << 17)
         self.gone = asyncio.Event()
         self.ask: Ask | None = None
+        self.transport: asyncio.WriteTransport | None = None
         super().__init__(self.input, self._begin)
 
     async def _begin(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -52,6 +53,8 @@ class Wire(asyncio.StreamReaderProtocol):
         await self._provider.serve(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self.transport = transport  # `output` is there a turn of the loop later
         self._provider.wires.add(self)
         super().connection_made(transport)
 
@@ -68,6 +71,11 @@ class Wire(asyncio.StreamReaderProtocol):
         if self.ask is not None and not self.ask.over and self.ask.left is None:
             self.ask.left = asyncio.get_running_loop().time()
         self.gone.set()
+
+    def close(self, *, abort: bool = False) -> None:
+        """End the connection, from its first moment on."""
+        if self.transport is not None:
+            self.transport.abort() if abort else self.transport.close()
 
     def send(self, data: bytes) -> None:
         if not self.output.transport.is_closing():
@@ -215,7 +223,7 @@ class Provider:
         if self._tasks:
             await asyncio.wait(self._tasks)
         for wire in list(self.wires):
-            wire.output.transport.abort()
+            wire.close(abort=True)
         if self._place is not None:
             self._place.close()
 
@@ -224,7 +232,7 @@ class Provider:
         before, self.fault = self.fault, fault
         for wire in list(self.wires):
             if wire.ask is None or wire.ask.over:
-                wire.output.close()
+                wire.close()
         closed, was_closed = _shut(fault), _shut(before)
         if closed or was_closed:
             await self._close()
