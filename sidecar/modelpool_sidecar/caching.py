@@ -148,14 +148,15 @@ class Caching:
             return
         kind = next((value for name, value in call.headers if name == "content-type"), "")
         stream = kind.partition(";")[0].strip().lower() == "text/event-stream"
-        if stream != request.stream or not openai.keepable(request.operation, body, stream=stream):
+        kept = openai.kept(request.operation, body, stream=stream) if stream == request.stream else None
+        if kept is None:
             return
         target, answer, now = source.account.target, source.account.answer, self._services.clock.now()
         own = target.provider.response_headers if target is not None else ()
         entry = Entry(
             stream=stream,
             include_usage=request.include_usage,
-            body=openai.plain(request.operation, body, stream=stream),
+            body=kept,
             headers=(("content-type", kind), ("x-modelpool-target", source.account.place or ""), *own),
             usage=NO_USAGE if answer is None else answer.usage,
             stored=now,

@@ -7,15 +7,19 @@ was recorded is dropped, and the slowest client sets the pace (B30). A client th
 waits; with the last one the call is cancelled at once (B31).
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.core.limits import Told
 from modelpool_sidecar.core.limits import headers as limit_headers
 from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.ports import Downstream, Headers
+
+logger = logging.getLogger(__name__)
 
 Result = Literal["hit", "miss", "bypass", "shared"]
 """What `x-modelpool-cache` says."""
@@ -158,7 +162,10 @@ class Call:
         """The answer is whole: it is kept before anybody else can ask."""
         self._ended = True
         if self._recording:
-            self._complete(self, b"".join(self._chunks))
+            try:
+                self._complete(self, b"".join(self._chunks))
+            except Exception as error:  # whatever it is: the answer is there, and clients wait for it
+                faults.log(logger, "an answer could not be kept", error)
         self._forget()
         for listener in tuple(self._listeners):
             listener.downstream.finish()

@@ -16,7 +16,7 @@ from modelpool_sidecar.core.snapshot import Pool, Target
 OPERATIONS = (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES)
 
 _ACTS = ("tools", "functions", "web_search_options", "audio")
-_TEXT = frozenset({"text", "refusal", "input_text", "output_text"})
+_TEXT = ("text", "refusal", "input_text", "output_text")
 
 
 def asked(pool: Pool, request: Request, targets: Iterable[Target]) -> dict[str, Any] | str:

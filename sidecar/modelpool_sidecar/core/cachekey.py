@@ -45,8 +45,9 @@ def canonical(asked: dict[str, Any]) -> bytes:
     return json.dumps(asked, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def key(pool: Pool, request: Request, asked: dict[str, Any], asker: Asker, targets: Iterable[Target]) -> bytes:
-    """The key of a request whose body says `asked`; `targets`: those that may answer it."""
+def key(pool: Pool, request: Request, asked: dict[str, Any], asker: Asker, targets: Iterable[Target]) -> bytes | None:
+    """The key of a request whose body says `asked`, None where it is nested too deeply to be written down; `targets`:
+    those that may answer it."""
     caller, inner = asker.caller, sorted(asker.names.items())  # those behind the pool know them by other names
     asked = {name: value for name, value in asked.items() if name not in LEFT_OUT}
     asked["model"] = request.model  # x-modelpool-model wins
@@ -60,8 +61,12 @@ def key(pool: Pool, request: Request, asked: dict[str, Any], asker: Asker, targe
         *(_list(target.name for target in candidates), _list(f"{name}:{value}" for name, value in said)),
         _list(f"{name}:{value}" for name, value in inner),
     )
+    try:
+        body = canonical(asked)
+    except RecursionError:
+        return None
     digest = hashlib.sha256()
-    for part in (*(part.encode("utf-8", "surrogateescape") for part in parts), canonical(asked)):
+    for part in (*(part.encode("utf-8", "surrogateescape") for part in parts), body):
         digest.update(b"%d:%b" % (len(part), part))
     return digest.digest()
 

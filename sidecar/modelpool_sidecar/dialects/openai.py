@@ -22,7 +22,7 @@ from modelpool_sidecar.dialects.openai_errors import error_event, read_error, re
 from modelpool_sidecar.dialects.openai_events import RetoldReader, TypedReader
 from modelpool_sidecar.dialects.openai_forms import attempt_form
 from modelpool_sidecar.dialects.openai_headers import answer_headers, attempt_headers
-from modelpool_sidecar.dialects.openai_replay import keepable, plain, replay
+from modelpool_sidecar.dialects.openai_replay import kept, replay
 from modelpool_sidecar.dialects.openai_stream import StreamReader
 
 __all__ = [
@@ -35,10 +35,9 @@ __all__ = [
     "attempt_url",
     "error_event",
     "judge",
-    "keepable",
+    "kept",
     "model_body",
     "models_body",
-    "plain",
     "read_error",
     "reads_whole",
     "refusal_body",

@@ -25,34 +25,24 @@ _TOLD = ("id", "created", "model", "system_fingerprint", "service_tier")
 """What each chunk says of the whole answer."""
 _WHOLE = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"})
 """Finish reasons of an answer that nobody cut off and that asks for nothing."""
-_SPOKEN = frozenset({"message", "reasoning"})
+_SPOKEN = ("message", "reasoning")
 
 
-def keepable(operation: Operation, body: bytes, *, stream: bool) -> bool:
-    """Whether it is a whole answer in words that can be read and given again."""
-    found = _assembled(operation, body) if stream else _decoded(body)
-    if found is None or found.get("error"):
-        return False
-    if operation is EMBEDDINGS:
-        return bool(found.get("data"))
-    if operation is RESPONSES:
-        return found.get("status") == "completed" and _says_something(found.get("output"))
-    choices = found.get("choices")
-    return isinstance(choices, list) and bool(choices) and all(_is_whole(operation, choice) for choice in choices)
-
-
-def plain(operation: Operation, body: bytes, *, stream: bool) -> bytes:
-    """What is kept of it: a stream without the comments that passed the time."""
-    if not stream:
-        return body
-    return b"".join(event.raw for event in _events(body) if not event.comment_only)
+def kept(operation: Operation, body: bytes, *, stream: bool) -> bytes | None:
+    """What is kept of an answer: all of it, of a stream without the comments that passed the time; None where it is no
+    whole answer in words that can be read and given again."""
+    events = [event for event in _events(body) if not event.comment_only] if stream else []
+    found = _assembled(operation, events) if stream else _decoded(body)
+    if found is None or not _is_kept(operation, found):
+        return None
+    return b"".join(event.raw for event in events) if stream else body
 
 
 def replay(operation: Operation, entry: Entry, *, stream: bool, include_usage: bool) -> bytes | None:
     """The answer as it is asked for now; None where that would tell a usage that nobody knows."""
     if entry.stream == stream and (not stream or entry.include_usage == include_usage):
         return entry.body
-    found = _assembled(operation, entry.body) if entry.stream else _decoded(entry.body)
+    found = _assembled(operation, _events(entry.body)) if entry.stream else _decoded(entry.body)
     if found is None or operation is RESPONSES:
         return None
     if "usage" not in found and (told := _usage(entry.usage)) is not None:
@@ -62,8 +52,20 @@ def replay(operation: Operation, entry: Entry, *, stream: bool, include_usage: b
     return b"".join(_chunks(operation, found, include_usage)) if stream else _dumps(found)
 
 
+def _is_kept(operation: Operation, found: dict[str, Any]) -> bool:
+    if found.get("error"):
+        return False
+    if operation is EMBEDDINGS:
+        return bool(found.get("data"))
+    if operation is RESPONSES:
+        return found.get("status") == "completed" and _says_something(found.get("output"))
+    choices = found.get("choices")
+    return isinstance(choices, list) and bool(choices) and all(_is_whole(operation, choice) for choice in choices)
+
+
 def _is_whole(operation: Operation, choice: Any) -> bool:
-    if not isinstance(choice, dict) or choice.get("finish_reason") not in _WHOLE:
+    reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+    if not isinstance(reason, str) or reason not in _WHOLE:
         return False
     if operation is not CHAT:
         return bool(choice.get("text"))
@@ -77,7 +79,7 @@ def _says_something(output: Any) -> bool:
     if not isinstance(output, list) or not all(isinstance(item, dict) for item in output):
         return False
     kinds = [item.get("type") for item in output]
-    return "message" in kinds and _SPOKEN.issuperset(kinds)
+    return "message" in kinds and all(kind in _SPOKEN for kind in kinds)
 
 
 def _decoded(body: bytes) -> dict[str, Any] | None:
@@ -98,12 +100,12 @@ def _events(body: bytes) -> Iterable[sse.Event]:
 # From a stream
 
 
-def _assembled(operation: Operation, body: bytes) -> dict[str, Any] | None:
+def _assembled(operation: Operation, events: Iterable[sse.Event]) -> dict[str, Any] | None:
     """The object of a stream; None where it cannot be put together."""
     found: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
-    for event in _events(body):
-        if event.comment_only or event.data.startswith(b"[DONE]"):
+    for event in events:
+        if event.data.startswith(b"[DONE]"):
             continue
         chunk = _decoded(event.data)
         if chunk is None or chunk.get("error") or event.event == "error":
@@ -116,7 +118,8 @@ def _assembled(operation: Operation, body: bytes) -> dict[str, Any] | None:
         for name in (*_TOLD, "usage"):
             if chunk.get(name) is not None:
                 found[name] = chunk[name]
-        if not all(_add(operation, choices, choice) for choice in chunk.get("choices") or ()):
+        more = chunk.get("choices") or []
+        if not isinstance(more, list) or not all(_add(operation, choices, choice) for choice in more):
             return None
     kind = "chat.completion" if operation is CHAT else "text_completion"
     told = {name: found[name] for name in _TOLD if name in found}
@@ -154,7 +157,7 @@ def _speak(message: dict[str, Any], name: str, piece: Any) -> bool:
         message["role"] = piece
     elif name == "annotations" and isinstance(piece, list):
         message[name] = [*message.get(name, ()), *piece]
-    elif isinstance(piece, str):
+    elif isinstance(piece, str) and name != "annotations":
         message[name] = message.get(name, "") + piece
     else:
         return False

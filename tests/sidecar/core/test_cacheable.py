@@ -4,9 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builders import a_pool, a_snapshot, a_target, the_pool
-from modelpool_sidecar.core import cacheable
+from modelpool_sidecar.core import cacheable, cachekey
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.request import Request
 
@@ -112,3 +114,21 @@ def test_every_target_that_may_answer_must_leave_it_calm() -> None:
 
 def test_a_body_that_is_read_differently_is_not_kept() -> None:
     assert "stands twice" in str(asked("chat", b'{"model": "chat", "n": 1, "n": 2}'))
+
+
+names = st.sampled_from(
+    ["messages", "input", "tools", "store", "type", "content", "role", "temperature", "audio", "prompt"]
+)
+words = st.sampled_from(["text", "message", "user", "hi", "input_text"])
+odd = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 1) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+)
+
+
+@given(st.dictionaries(names, odd), st.sampled_from(["chat", "responses", "completions", "embeddings"]))
+def test_whatever_a_client_sends_there_is_an_answer(body: dict[str, Any], operation: str) -> None:
+    body = {"model": "chat", "temperature": 0, "store": False, **body}
+    found = asked(operation, body)
+    assert isinstance(found, str) or found == body
+    assert isinstance(found, str) or cachekey.canonical(found)

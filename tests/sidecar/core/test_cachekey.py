@@ -35,7 +35,9 @@ def key(request: Request, **changes: Any) -> bytes:
     pool = changes.get("pool", POOL)
     targets = changes.get("targets", list(pool.targets.values()))
     asker = Asker(caller=changes.get("caller"), names=changes.get("names", {}))
-    return cachekey.key(pool, request, found, asker, targets)
+    key = cachekey.key(pool, request, found, asker, targets)
+    assert key is not None
+    return key
 
 
 SAME: dict[str, Callable[[], Request]] = {
@@ -80,12 +82,23 @@ def test_callers_pools_and_targets_have_keys_of_their_own() -> None:
         key(request),
         key(request, caller="alice"),
         key(request, caller="bob"),
+        key(request, names={"inner": "alice"}),
+        key(request, names={"inner": "bob"}),
         key(request, pool=OTHER),
         key(request, pool=two),
         key(request, pool=two, targets=[two.targets["one"]]),
     }
-    assert len(keys) == 6
+    assert len(keys) == 8
     assert all(len(each) == 32 for each in keys), "SHA-256"
+
+
+def test_what_is_nested_too_deeply_has_no_key() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert cachekey.key(POOL, asked(), {**QUESTION, "stop": deep}, Asker(), []) is None
+    while deep:  # by hand: it is too deep to be given up at once
+        [deep] = deep
 
 
 def test_a_stream_of_the_responses_api_is_another_question() -> None:

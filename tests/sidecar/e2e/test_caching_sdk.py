@@ -85,6 +85,20 @@ async def test_a_stream_is_given_again_as_a_stream_and_whole() -> None:
         assert asked(house) == 1
 
 
+async def test_a_stream_that_told_no_usage_is_given_again_with_it() -> None:
+    """The sidecar asks for it where the client does not (B32), and knows it for the next one."""
+    async with running("primary", pools=pools()) as house, client(house) as sdk:
+        question: Any = {"model": "chat", "messages": HELLO, "temperature": 0}
+        plain = await sdk.chat.completions.create(**question, stream=True)
+        assert not [chunk async for chunk in plain if chunk.usage or not chunk.choices]
+        whole = await sdk.chat.completions.create(**question)
+        told = await sdk.chat.completions.create(**question, stream=True, stream_options={"include_usage": True})
+        *_, last = [chunk async for chunk in told]
+        assert whole.usage is not None
+        assert last.usage == whole.usage
+        assert results(house) == ["miss", "hit", "hit"]
+
+
 async def test_text_completions_embeddings_and_responses_are_given_again() -> None:
     async with running("primary", pools=pools()) as house, client(house) as sdk:
         for _ in range(2):

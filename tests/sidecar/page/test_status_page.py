@@ -175,6 +175,18 @@ async def test_who_may_use_a_pool_and_where_its_files_live_is_told_by_name_and_w
             assert key not in shown
 
 
+async def test_what_the_cache_keeps_is_told(chromium: str) -> None:
+    cache = {"ttl": 60_000, "max_entries": 9, "max_bytes": 2_097_152, "temperature": "Any"}
+    async with (
+        sidecar(a_config([a_pool(cache=cache)], providers=[a_fake("primary")])) as it,
+        page(chromium, it) as tab,
+    ):
+        await tab.shows("keeps 0 of 9 answers, 0.0 of 2.0 MiB")
+        for _ in range(4):
+            assert await ask(it) == 200
+        await tab.shows("keeps 1 of 9 answers, 0.0 of 2.0 MiB; 75% were hits")
+
+
 async def test_a_restart_is_told_and_lived_through(chromium: str) -> None:
     port = any_port()
     config = a_config(providers=[a_fake("primary")])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import a_config, a_pool, a_provider, a_snapshot, a_target
+from builders import a_chain, a_config, a_pool, a_pool_target, a_provider, a_snapshot, a_target
 from modelpool_config import callerkeys
 from modelpool_config import models as contract
 from modelpool_sidecar.core.compiled import compile_config
@@ -18,6 +18,7 @@ from virtual import DONE, JSON, ROLE, SSE, Bench, HeldDownstream, a_chunk, a_com
 QUESTION: dict[str, Any] = {"model": "chat", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 STREAM = {**QUESTION, "stream": True}
 WITH_USAGE = {**STREAM, "stream_options": {"include_usage": True}}
+SECRET = "what a provider said"
 SETTINGS = {"ttl": 300_000, "max_entries": 10, "max_bytes": 1 << 20}
 USAGE = b"data: " + orjson.dumps({"id": "c", "choices": [], "usage": a_completion()["usage"]}) + b"\n\n"
 SAID = ROLE + a_chunk("hello") + a_chunk(finish="stop")
@@ -236,6 +237,42 @@ def test_what_another_pool_answered_is_not_kept() -> None:
     it.upstream.last.answer()
     assert (client.status, said(client)) == (200, ["miss"])
     assert kept(it)["entries"] == 0
+
+
+def test_what_a_pool_behind_a_target_answered_is_kept_by_the_pool_that_was_asked() -> None:
+    """B7."""
+    near = a_pool("near", [a_target("east")], cache=SETTINGS)
+    it = Bench(a_snapshot([near, a_chain("chat", a_pool_target("near"), cache=SETTINGS)]))
+    first = it.ask(QUESTION)
+    it.upstream.last.answer()
+    hit = it.ask(QUESTION)
+    assert said(first, hit) == ["miss", "hit"]
+    assert hit.headers["x-modelpool-target"] == first.headers["x-modelpool-target"] == "near/east"
+    it.ask({**QUESTION, "model": "near"})
+    assert len(it.upstream.attempts) == 2
+
+
+def test_a_target_that_is_pinned_answers_for_itself() -> None:
+    """B20."""
+    it = bench(targets=[a_target("one"), a_target("two")])
+    for name in ("one", "two"):
+        it.ask(QUESTION, headers={"x-modelpool-target": name})
+        it.upstream.last.answer(a_completion(name))
+    for name in ("one", "two"):
+        assert name in it.ask(QUESTION, headers={"x-modelpool-target": name}).json["choices"][0]["message"]["content"]
+    assert len(it.upstream.attempts) == 2
+
+
+def test_what_no_target_of_the_pool_can_take_passes_by() -> None:
+    """B20: it is too long for all of them, and another pool may take it."""
+    small = a_provider(models=({"name": "primary-model", "context_tokens": 1},))
+    rule = {"when": "ContextLength", "pools": ("spare",)}
+    pools = [a_pool(cache=SETTINGS, fallback={"pools": (rule,)}), a_pool("spare", [a_target("backup")])]
+    it = Bench(a_snapshot(pools, [small, a_provider("backup")]))
+    client = it.ask({**QUESTION, "messages": [{"role": "user", "content": "hi " * 100}]})
+    assert it.upstream.asked == ["backup"]
+    it.upstream.last.answer()
+    assert said(client) == ["bypass"]
 
 
 def test_headers_that_the_provider_is_to_add_are_added_to_hits() -> None:
@@ -488,6 +525,23 @@ def test_what_is_shared_while_it_waits_for_a_place_goes_when_it_has_one() -> Non
     assert len(it.upstream.attempts) == 2
     it.upstream.last.answer()
     assert (clients[1].status, said(clients[1])) == (200, ["shared"])
+    assert it.nothing_is_held()
+
+
+def test_a_fault_of_ours_in_keeping_it_costs_nobody_the_answer(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = bench()
+
+    def broken(*_: object) -> bool:
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(it.state.cache, "keep", broken)
+    client = it.ask(QUESTION)
+    it.upstream.last.answer()
+    assert (client.status, client.end) == (200, "finished")
+    assert "an answer could not be kept" in caplog.text
+    assert SECRET not in caplog.text
     assert it.nothing_is_held()
 
 

@@ -30,7 +30,7 @@ def event(chunk: dict[str, Any]) -> bytes:
 
 def keepable(operation: Operation, found: Any, stream: bool = False) -> bool:
     body = found if isinstance(found, bytes) else json.dumps(found).encode()
-    return openai_replay.keepable(operation, body, stream=stream)
+    return openai_replay.kept(operation, body, stream=stream) is not None
 
 
 STOP = a_chunk(finish="stop")
@@ -133,8 +133,10 @@ def test_what_came_as_it_is_asked_for_goes_out_byte_for_byte() -> None:
 
 
 def test_comments_are_not_kept() -> None:
-    assert openai_replay.plain(CHAT, b": a\n\n" + ROLE + b": b\n\n" + DONE, stream=True) == ROLE + DONE
-    assert openai_replay.plain(CHAT, b": a\n\n", stream=False) == b": a\n\n"
+    said = ROLE + a_chunk("hi") + STOP + DONE
+    assert openai_replay.kept(CHAT, b": a\n\n" + ROLE + b": b\n\n" + said.removeprefix(ROLE), stream=True) == said
+    whole_one = json.dumps(a_completion()).encode()
+    assert openai_replay.kept(CHAT, whole_one, stream=False) == whole_one
 
 
 def test_an_answer_becomes_a_stream_as_the_api_sends_it() -> None:
@@ -273,3 +275,51 @@ def test_however_a_stream_is_cut_into_events_its_text_is_whole(pieces: list[str]
     assert told is not None
     said = [choice["message"]["content"] for choice in json.loads(told)["choices"]]
     assert said == ["".join(pieces)] * count
+
+
+members = st.sampled_from(
+    [
+        "choices",
+        "delta",
+        "message",
+        "content",
+        "role",
+        "text",
+        "finish_reason",
+        "index",
+        "logprobs",
+        "usage",
+        "annotations",
+    ]
+)
+leaves = st.none() | st.integers(0, 2) | st.sampled_from(["stop", "hi", "length", "assistant"])
+odd = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(members, inner, max_size=4))
+deltas = st.dictionaries(st.sampled_from(["content", "role", "annotations", "refusal"]), odd, max_size=3)
+pieces = st.fixed_dictionaries(
+    {"index": st.integers(0, 1)},
+    optional={"delta": deltas, "finish_reason": st.sampled_from(["stop", None]), "text": odd, "logprobs": odd},
+)
+chunks = st.fixed_dictionaries({}, optional={"choices": st.lists(pieces, max_size=2) | odd, "usage": odd, "id": odd})
+
+
+@given(st.sampled_from([CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES]), st.lists(chunks, max_size=5))
+def test_whatever_a_provider_streams_it_is_kept_only_if_it_can_be_given_again(
+    operation: Operation, found: list[dict[str, Any]]
+) -> None:
+    body = b"".join(map(event, found)) + DONE
+    if keepable(operation, body, stream=True):
+        assert openai_replay.replay(operation, entry(body, True, KNOWN), stream=False, include_usage=False) is not None
+
+
+@given(st.sampled_from([CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES]), st.dictionaries(members, odd) | odd)
+def test_whatever_a_provider_answers_it_is_kept_only_if_it_can_be_given_again(operation: Operation, found: Any) -> None:
+    if keepable(operation, found) and operation in (CHAT, COMPLETIONS):
+        kept = entry(json.dumps(found).encode(), False, KNOWN)
+        assert openai_replay.replay(operation, kept, stream=True, include_usage=True) is not None
+
+
+def test_names_that_are_none_are_no_fault() -> None:
+    for odd_name in ([], {}, 5):
+        assert not keepable(CHAT, a_completion(choices=[{"message": {"content": "a"}, "finish_reason": odd_name}]))
+        assert not keepable(RESPONSES, {**RESPONSE, "output": [{"type": odd_name}, {"type": "message"}]})
+    assert not keepable(CHAT, event({"choices": 5}) + a_chunk("hi") + STOP + DONE, stream=True)
