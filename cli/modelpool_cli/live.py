@@ -27,8 +27,8 @@ def line(record: Record) -> str:
 
 
 def _remark(record: Record) -> str:
-    """What is worth a word: the refusal, the outcome if it is not Ok, who failed before, a probe."""
-    failed = [each for each in record.attempts[:-1] if each.outcome is not Outcome.OK]
+    """What is worth a word: the refusal, the outcome if it is not Ok, who failed before, who was outrun, a probe."""
+    failed = [each for each in record.attempts[:-1] if each.outcome is not Outcome.OK and not each.outrun]
     words = []
     if record.refusal is not None:
         words.append(f"{record.status} {record.refusal}")
@@ -38,6 +38,7 @@ def _remark(record: Record) -> str:
         words.append(f"{record.status} {record.outcome.value}")
     if failed:
         words.append("after " + ", ".join(f"{each.target} {each.outcome.value}" for each in failed))
+    words += [f"faster than {each.target}" for each in record.attempts if each.outrun]
     if record.attempts and record.attempts[-1].probe:
         words.append("probe")
     return "; ".join(words)

@@ -62,8 +62,8 @@ def record(**more: object) -> Record:
     return Record(**{**base, **more})
 
 
-def tried(number: int, target: str, outcome: Outcome, *, probe: bool = False) -> AttemptRecord:
-    return AttemptRecord(number, target, target, "m", outcome, 200, 0.0, 1.0, False, probe)
+def tried(number: int, target: str, outcome: Outcome, *, probe: bool = False, **more: bool) -> AttemptRecord:
+    return AttemptRecord(number, target, target, "m", outcome, 200, 0.0, 1.0, False, probe, **more)
 
 
 def test_a_plain_answer_has_its_numbers_in_columns() -> None:
@@ -83,6 +83,8 @@ def test_what_went_wrong_stands_at_the_end() -> None:
     attempts = (tried(1, "primary", Outcome.FAILED), tried(2, "backup", Outcome.OK, probe=True))
     assert live.line(record(attempts=attempts)).endswith("s    after primary Failed; probe")
     assert live.line(record(outcome=None, refusal="model_not_found", status=404)).endswith("s    404 model_not_found")
+    outrun = (tried(1, "primary", Outcome.CANCELLED, outrun=True), tried(2, "backup", Outcome.OK, hedge=True))
+    assert live.line(record(attempts=outrun)).endswith("s    faster than primary")
     failed = record(outcome=Outcome.FAILED, status=503, attempts=(tried(1, "primary", Outcome.FAILED),))
     assert live.line(failed).endswith("s    503 Failed")
 
