@@ -69,7 +69,7 @@ def _leaves(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
         for key in sorted(old.keys() | new.keys()):
             yield from _leaves(f"{path} {key}".strip(), old.get(key), new.get(key))
     else:
-        yield path.removeprefix("targets "), old, new
+        yield path.removeprefix("targets ").removeprefix("poolTargets "), old, new
 
 
 def _by_name(value: Any) -> Any:

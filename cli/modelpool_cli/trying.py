@@ -49,7 +49,8 @@ def explain(told: Mapping[str, str], pool: Mapping[str, Any] | None) -> list[str
         for priority in {each["priority"] for each in targets}
     }
     return lines + [
-        f"{_mark(each, told)} {each['name']}: {_standing(each, total[each['priority']])}" for each in targets
+        f"{_mark(each, told)} {each['name']}: {_standing(each, each.get('of', total[each['priority']]))}"
+        for each in targets
     ]
 
 
@@ -67,7 +68,8 @@ def _standing(target: Mapping[str, Any], total: int) -> str:
     if target.get("drained"):
         words.append("drained by hand")
     words.append(f"priority {target['priority']}")
-    words.append(f"weight {target['weight']} of {total}")
+    where = f" in pool {through[-1]}" if (through := target.get("through")) else ""
+    words.append(f"weight {target['weight']} of {total}{where}")
     if target.get("share", 1) < 1:
         why = "its account runs short" if target.get("shaped") else "it comes back"
         words.append(f"{target['share']:.0%} of it while {why}")

@@ -394,3 +394,33 @@ def test_several_namespaces_need_a_choice(folder: Path) -> None:
     assert "there are several namespaces: choose one with --namespace default or team" in ended.stderr
     with Running("run", "-f", str(folder), "--port", "0", "--namespace", "default") as run:
         assert chat(run.port())[0] == 200
+
+
+NESTED = """
+apiVersion: modelpool.dev/v1alpha1
+kind: ModelPool
+metadata: {name: outer}
+spec:
+  targets:
+  - {name: inner, poolRef: {name: chat}}
+"""
+
+
+def test_a_pool_of_pools_answers_with_the_way_and_a_circle_is_told_where_it_stands(folder: Path) -> None:
+    """B7."""
+    (folder / "outer.yaml").write_text(NESTED)
+    with Running("run", "-f", str(folder), "--port", "0") as run:
+        port = run.port()
+        status, headers, _ = chat(port, "outer")
+        assert (status, headers["x-modelpool-target"]) == (200, "inner/one")
+        run.until(r"^outer +inner/one +1 ")
+        tried = modelpool("try", "outer", "hello", "--port", str(port))
+        assert "* inner/one: serving, priority 0, weight 1 of 1 in pool chat" in tried.stderr
+        (folder / "outer.yaml").write_text(NESTED.replace("poolRef: {name: chat}", "poolRef: {name: chat}, weight: 3"))
+        run.until(r"^\* pool outer: inner weight 1 -> 3$")
+        (folder / "outer.yaml").write_text(NESTED + "  - {name: self, poolRef: {name: outer}}\n")
+        run.until(
+            r"^! .*outer\.yaml:8: targets\[1\]\.poolRef\.name leads back here, so that the pool does without it: "
+            r"outer -> outer$"
+        )
+        assert chat(port, "outer")[1]["x-modelpool-target"] == "inner/one"

@@ -10,9 +10,12 @@ from manifest_cases import pool, provider
 from modelpool_config import codec
 from modelpool_config import models as contract
 from modelpool_operator.checks.behind import MOST_LEVELS, MOST_TARGETS
+from modelpool_operator.conditions import Publication
 from modelpool_operator.desired import Desired, Verdict, desired
 from modelpool_operator.resources import observe
+from status_cases import NOW, World, world
 
+NOWHERE = "there is no ModelPool near in namespace default"
 BACK = "leads back here, so that the pool does without it"
 
 
@@ -238,3 +241,57 @@ def test_a_sidecar_refuses_a_config_without_an_end(change: dict[str, Any], sente
     raw["pools"][1]["poolTargets"][0]["pool"] = "a" if change.get("pool") == "b" else "c"
     with pytest.raises(codec.InvalidConfigError, match=sentence):
         codec.decode(codec.encode(contract.Config.model_validate(raw)))
+
+
+# -- what the status says
+
+
+def standing(**pools: Any) -> World:
+    specs = {name: spec if isinstance(spec, dict) else {"targets": spec} for name, spec in pools.items()}
+    return world(provider(), *(pool(name, **spec) for name, spec in specs.items()))
+
+
+def test_a_pool_with_an_inner_pool_that_is_not_there_is_degraded_and_serves() -> None:
+    """B47a."""
+    made = standing(chat=[to("near"), at()])
+    assert made.said("Accepted")[:2] == ("True", "Accepted")
+    assert made.said("ResolvedRefs") == (
+        "False",
+        "PoolNotFound",
+        f"target near: poolRef leads nowhere: {NOWHERE}; kubectl get mpool -n default",
+    )
+    assert made.said("Ready")[:2] == ("True", "Degraded")
+    assert made.status()["targetsResolved"] == "1/2"
+    assert made.status()["targets"] == [
+        {"name": "near", "state": "Unresolved", "reason": "PoolNotFound"},
+        {"name": "own", "state": "Resolved"},
+    ]
+
+
+def test_a_circle_is_named_in_the_condition() -> None:
+    made = standing(chat=[to("near"), at()], near=[to("chat"), at()])
+    status, reason, message = made.said("Accepted")
+    assert (status, reason) == ("False", "Cycle")
+    assert message == f"targets[0].poolRef.name {BACK}: chat -> near -> chat"
+    assert made.said("Ready")[:2] == ("False", "Cycle")
+    assert made.status()["targets"][0] == {"name": "near", "state": "Unresolved", "reason": "Cycle"}
+
+
+def test_a_change_of_the_inner_pool_is_programmed_in_both_only_when_it_is_written() -> None:
+    before = standing(chat=[to("near")], near=[at()])
+    after = standing(chat=[to("near")], near=[at(weight=7)])
+    old = after.with_publication(Publication(before.compiled.digests, NOW))
+    for name in ("chat", "near"):
+        key = ("ModelPool", "default", name)
+        assert old.said("Programmed", key)[:2] == ("Unknown", "Pending")
+        assert after.said("Programmed", key)[:2] == ("True", "Programmed")
+
+
+def test_what_the_targets_of_the_inner_pool_lack_that_pool_says_itself() -> None:
+    prices = {"inputPerMillion": "1"}
+    priced = provider(models=[{"name": "m", "prices": prices}])
+    chat = pool("chat", targets=[at(model="m"), to("near")], streaming={"recovery": ["Continue"]})
+    near = pool("near", targets=[at("a", model="m"), at("b", "other", model="m")])
+    made = world(priced, provider("other"), chat, near)
+    assert made.said("Accepted")[:2] == ("True", "Accepted")
+    assert made.said("Accepted", ("ModelPool", "default", "near"))[:2] == ("True", "Unpriced")
