@@ -33,6 +33,8 @@ DECIDING_BODY_SECONDS = 2.0
 MAX_PREAMBLE_BYTES = 64 * 1024
 """A stream without content is held up to here; then its head goes out, and the rest is held up to the next bound."""
 MAX_OPENED_BYTES = 1024 * 1024
+SMALL_BYTES = 64 * 1024
+"""An event that is not whole yet has its room in memory counted from here on."""
 DONE_SECONDS = 2.0
 """After every choice has finished: this long for usage and [DONE], then we supply it (B27)."""
 LINGER_SECONDS = 0.1
@@ -73,6 +75,7 @@ class AttemptRun:
         self._headers: Headers = ()
         self._held = bytearray()
         self._held_before = 0
+        self._leased = 0
         self._reader: StreamReader | None = None
         self._phase = "head"
         self._committed = False
@@ -258,6 +261,8 @@ class AttemptRun:
     def _hold(self, data: bytes) -> None:
         self._last_token = self._clock.now()
         self._held += data
+        if not self._has_room(len(self._held)):
+            return
         if len(self._held) > MAX_WHOLE_BYTES:
             wrong = orders.mismatch(self._order, stream=False)
             if wrong is not None:
@@ -297,7 +302,7 @@ class AttemptRun:
         if reader.events != before:
             self._last_token = self._clock.now()
         self._pass_on(reader, out)
-        if self._phase != "stream":
+        if self._phase != "stream" or not self._has_room(len(self._held) + max(0, reader.pending - SMALL_BYTES)):
             return
         if reader.error is not None:
             self._error_event(reader)
@@ -310,6 +315,19 @@ class AttemptRun:
         elif self._awaiting_done:  # a choice began after all before it had finished
             self._awaiting_done = False
             self._deadlines.phase(self._order.timeouts.idle, self._idle)
+
+    def _has_room(self, held: int) -> bool:
+        """Whether what is held now has room in memory. If not, this was all (B30)."""
+        lease, more = self._order.lease, held - self._leased
+        if lease is None or more == 0:
+            return True
+        if more < 0:
+            lease.give(-more)
+        elif not lease.take(more):
+            self._owner.overloaded()
+            return False
+        self._leased = held
+        return True
 
     def _await_done(self, reader: StreamReader) -> None:
         """Once: what comes in that time does not prolong it."""
@@ -389,6 +407,8 @@ class AttemptRun:
         self._deadlines.clear_hard()
         assert self.status is not None, "only an answer is committed"
         self._owner.committed(self.status, self._headers, length, answer)
+        if self._phase != "stream" or self._order.whole:
+            self._leased = 0  # it lies there until the client has it
         if self._held and self._phase != "over":
             held, self._held = bytes(self._held), bytearray()
             self._owner.body(held)
@@ -455,4 +475,5 @@ class AttemptRun:
 
     def _over(self) -> None:
         self._phase = "over"
+        self._has_room(0)
         self._deadlines.clear()

@@ -74,6 +74,7 @@ class Exchange:
         self._dispatch = walks.first(pool, tiers)
         self._answering = Answering(downstream, self._account, pool, permit, self._dispatch)
         self._books = Books(services, reach, request, pool, self._account, permit, self._dispatch)
+        self._lease = services.room.lease()
         self._leg: Leg | None = None
         self._beside: Leg | None = None  # the other one, where two attempts run
         self._timer: Timer | None = None
@@ -147,13 +148,17 @@ class Exchange:
 
     def stop(self, message: str) -> None:
         """The process ends before the request does (B51): a stream ends by B25, the rest is refused."""
+        self._end(Refusal("draining", message, retry_after=1.0))
+
+    def _end(self, refusal: Refusal) -> None:
         if self._answering.ended:
             return
         self._drop_attempt(Outcome.CANCELLED)
         if self._answering.begun:
-            self._answering.fail(self._error_event("draining", message))
+            self._account.refusal = refusal.code
+            self._answering.fail(self._error_event(refusal.code, refusal.message))
         else:
-            self._answering.refuse(Refusal("draining", message, retry_after=1.0))
+            self._answering.refuse(refusal)
 
     # -- the walk
 
@@ -202,6 +207,7 @@ class Exchange:
             whole=request.stream and self._pool.streaming.complete,
             opens=self._opens and not self._answering.begun,
             usage=usage,
+            lease=self._lease,
             choices=parsing.choices(body) if self._counts_anew(step) else request.choices,
         )
         at = self._dispatch.hedge_at() if recovering is None else None
@@ -334,6 +340,11 @@ class Exchange:
     def head_is_due(self) -> None:
         """So much is held without content that the head is not worth to be held."""
         self._open()
+
+    def overloaded(self) -> None:
+        """No room is left for what this answer would have held: nobody is to blame, and others need theirs (B30)."""
+        message = "too much of requests and answers is held in memory at once; try again"
+        self._end(Refusal("overloaded", message, retry_after=1.0))
 
     def _hear(self, headers: Headers) -> None:
         """What the answer says of the account's limits (B39)."""
@@ -484,6 +495,7 @@ class Exchange:
 
     def _settle(self) -> None:
         self._silence.end()
+        self._lease.release()
         if self._recovering is not None and not self._books.over:
             self._account.recoveries = self._recovering.ended()
         if self._books.settle():

@@ -38,6 +38,11 @@ class Turning:
         """The client gets a head, whoever answers."""
         self._owner.head_is_due()
 
+    def overloaded(self) -> None:
+        """There is no room for what would be held."""
+        self._turn()
+        self._owner.overloaded()
+
     def body(self, data: bytes) -> None:
         """A part of the answer's body."""
         self._owner.body(data)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from modelpool_sidecar.core.operations import CHAT, COMPLETIONS, RESPONSES, Operation
 from modelpool_sidecar.core.outcome import Outcome, ProviderError
+from modelpool_sidecar.core.room import Lease
 from modelpool_sidecar.core.snapshot import Timeouts
 from modelpool_sidecar.core.verdict import missing_version
 from modelpool_sidecar.dialects.openai import Answer
@@ -27,7 +28,8 @@ class Order:
     `policy_is_fault`: a finish by the content filter goes on to another target, because the pool asks for it.
     `deadline_is_clients`: the client itself lowered the deadline, so missing it blames nobody. `choices`: how many the
     request asks for. `outcome`: what a status comes to for a request like this one. `whole`: a stream is held to its
-    end too (B24); `opens`: its head may go out before its content.
+    end too (B24); `opens`: its head may go out before its content. `lease`: room for what is held; what was
+    held for an answer that goes out stays there.
     """
 
     request: UpstreamRequest
@@ -43,6 +45,7 @@ class Order:
     whole: bool = False
     opens: bool = False
     usage: UsageAsked | None = None
+    lease: Lease | None = None
     outcome: Callable[[int, Outcome], Outcome] = lambda _status, found: found
 
 
@@ -72,6 +75,9 @@ class Owner(Protocol):
 
     def head_is_due(self) -> None:
         """So much of a stream is held without content that the client gets a head of ours now (B24)."""
+
+    def overloaded(self) -> None:
+        """There is no room in memory for what would be held (B30)."""
 
     def body(self, data: bytes) -> None:
         """A part of the answer's body."""

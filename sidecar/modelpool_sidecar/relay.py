@@ -23,6 +23,9 @@ LOW_WATER_BYTES = 16 * 1024
 """`write` returns False above the first; `on_writable` is called below the second."""
 FAIL_SECONDS = 2.0
 """How long a fault's event may take to reach the client before the connection is cut all the same (B25)."""
+STALL_SECONDS = 300.0
+"""How long a client may take nothing of what waits for it; then its connection is cut, and it counts as gone (B30)."""
+_LOOKS = 5
 _POLL_SECONDS = 0.005
 _SERVER = "modelpool"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -54,8 +57,17 @@ class _Answer(web.StreamResponse):
 class AiohttpDownstream:
     """Towards the client of one request; exactly one of `on_gone` and `on_delivered` is called in the end."""
 
-    def __init__(self, request: web.BaseRequest, *, closing: Callable[[], bool] = lambda: False) -> None:
-        """`closing`: whether the connection must end with this answer."""
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        *,
+        closing: Callable[[], bool] = lambda: False,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        """`closing`: whether the connection must end with this answer. `stall_seconds`: see STALL_SECONDS."""
+        self._stall_seconds = stall_seconds
+        self._watch: asyncio.TimerHandle | None = None
+        self._taken, self._looks = 0, 0
         self.on_gone: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_delivered: Callable[[], None] | None = None
@@ -91,7 +103,9 @@ class AiohttpDownstream:
             return True
         self._queue.append(data)
         self._queued_bytes += len(data)
-        self._full = self._full or self._queued_bytes > HIGH_WATER_BYTES
+        if not self._full and self._queued_bytes > HIGH_WATER_BYTES:
+            self._full = True
+            self._wait_for_client()
         self._stir()
         return not self._full
 
@@ -196,9 +210,31 @@ class AiohttpDownstream:
         transport = self._request.transport
         if transport is None or transport.get_write_buffer_size() == 0:
             return
+        self._wait_for_client()
         transport.set_write_buffer_limits(high=0)
         await self._request.writer.drain()
         transport.set_write_buffer_limits()
+
+    def _wait_for_client(self) -> None:
+        """Bytes wait for a client that is slower than they come: look now and then whether it takes any."""
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(self._stall_seconds / _LOOKS, self._look)
+
+    def _look(self) -> None:
+        self._watch = None
+        transport = self._request.transport
+        if self._settled or transport is None:
+            return
+        sock = transport.get_extra_info("socket")
+        waiting = transport.get_write_buffer_size()
+        taken = self._body_bytes - waiting - (unsent_bytes(sock.fileno()) if sock is not None else 0)
+        self._looks = 0 if taken != self._taken else self._looks + 1
+        self._taken = taken
+        if self._looks >= _LOOKS:
+            self.left()
+            self.cut()
+        elif self._full or waiting:
+            self._wait_for_client()
 
     async def _acknowledged(self) -> None:
         """Wait until the kernel has nothing of ours either. It sends no event for that; `_timer` bounds the wait."""
@@ -232,8 +268,9 @@ class AiohttpDownstream:
             return
         self._settled = True
         self._queue.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._watch):
+            if timer is not None:
+                timer.cancel()
         if callback is not None:
             callback()
 

@@ -19,7 +19,7 @@ from modelpool_sidecar.bodies import Reader
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.room import MAX_BYTES, Room
 from modelpool_sidecar.ports import Downstream, Headers
-from modelpool_sidecar.relay import FAIL_SECONDS, AiohttpDownstream
+from modelpool_sidecar.relay import FAIL_SECONDS, STALL_SECONDS, AiohttpDownstream
 
 logger = logging.getLogger(__name__)
 
@@ -139,11 +139,13 @@ class DataServer:
         max_body_bytes: int = 32 * 1024 * 1024,
         max_buffered_bytes: int = MAX_BYTES,
         room: Room | None = None,
+        stall_seconds: float = STALL_SECONDS,
         body_idle_seconds: float = 60.0,
     ) -> None:
         self._accept = accept
         self._refusal_body = refusal_body
         self._reader = Reader(max_body_bytes, body_idle_seconds)
+        self._stall_seconds = stall_seconds
         self._room = room or Room(max_buffered_bytes)
         self._server: _Server | None = None
         self._listeners: list[asyncio.Server] = []
@@ -229,7 +231,7 @@ class DataServer:
                 body = Refusal("invalid_body", "the body is not framed as its headers say")
             if isinstance(body, Refusal):
                 return self._refused(body)
-            downstream = AiohttpDownstream(request, closing=lambda: self._draining)
+            downstream = AiohttpDownstream(request, closing=lambda: self._draining, stall_seconds=self._stall_seconds)
             connection.downstream = downstream
             try:
                 self._accept(_received(request, body), downstream)

@@ -38,6 +38,11 @@ class Lease:
         self.taken_bytes += count
         return True
 
+    def give(self, count: int) -> None:
+        """So much of it is forgotten."""
+        self._room.taken_bytes -= count
+        self.taken_bytes -= count
+
     def release(self) -> None:
         """What lay there is forgotten."""
         self._room.taken_bytes -= self.taken_bytes

@@ -88,6 +88,11 @@ class StreamReader:
         marks = [name for name in ("committed", "finished", "done", "error", "broken") if getattr(self, name)]
         return f"<StreamReader {self._operation.name}: {self.events} events, {' '.join(marks) or 'preamble'}>"
 
+    @property
+    def pending(self) -> int:
+        """Bytes of the event that is not whole yet."""
+        return self._scanner.pending
+
     def feed(self, data: bytes) -> bytes:
         """The whole events that may go on. A partial one is kept; nothing comes after the terminal event."""
         if self._ended():

@@ -237,6 +237,34 @@ async def test_a_slow_client_is_felt_and_loses_nothing() -> None:
         await soon(fork.delivered)
 
 
+@pytest.mark.parametrize("complete", [False, True])
+async def test_a_client_that_takes_nothing_for_too_long_is_cut_and_counts_as_gone(complete: bool) -> None:
+    """B30: its request would be held for ever."""
+    async with data_server(stall_seconds=0.2) as edge, client(edge.port, receive_buffer=8192) as it:
+        await it.send(GET)
+        fork = await edge.next()
+        fork.stream()
+        while fork.downstream.write(b"x" * 65_536):  # noqa: ASYNC110 - until it is full
+            await asyncio.sleep(0)
+        if complete:
+            fork.downstream.finish()
+        await soon(fork.gone)
+        assert fork.told[-1] == "gone"
+
+
+async def test_a_client_that_takes_little_now_and_then_is_not_cut() -> None:
+    async with data_server(stall_seconds=0.5) as edge, client(edge.port, receive_buffer=4096) as it:
+        await it.send(GET)
+        fork = await edge.next()
+        fork.stream()
+        while fork.downstream.write(b"x" * 65_536):  # noqa: ASYNC110 - until it is full
+            await asyncio.sleep(0)
+        for _ in range(8):
+            await it.exactly(300_000)
+            await asyncio.sleep(0.15)
+        assert not fork.gone.is_set()
+
+
 async def test_it_is_felt_at_the_high_water_mark() -> None:
     async with data_server() as edge, client(edge.port) as it:
         await it.send(GET)
