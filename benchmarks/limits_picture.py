@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from drawing import Chart
-from modelpool_sidecar.core.limits import Gcra
+from modelpool_sidecar.core.gcra import Gcra, Shape
 
 PAGE = Path(__file__).parents[1] / "docs" / "limits.svg"
 SECONDS, MAX, PER, BURST = 40, 600, 60.0, 60
@@ -25,7 +25,7 @@ COLOURS = {"asked": "#bbbbbb", "passed": "#1f6feb", "left": "#2da44e"}
 
 def counts() -> dict[str, list[int]]:
     """Of every second: the requests that came, those that passed, and what was left at its end."""
-    bucket, rng = Gcra(MAX, PER, BURST), random.Random(3)
+    bucket, rng = Gcra(Shape.of(MAX, PER, BURST)), random.Random(3)
     asked, passed = Counter[int](), Counter[int]()
     left = [BURST] * SECONDS
     now = 0.0

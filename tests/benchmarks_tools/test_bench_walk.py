@@ -1,14 +1,15 @@
-"""The script that measures the policy walks what a request walks, for every strategy."""
+"""The script that measures the policy walks what a request walks, for every strategy and every kind of limit."""
 
 import pytest
 
 import walk
-from modelpool_config.models import StrategyName
 
 
-@pytest.mark.parametrize("strategy", walk.STRATEGIES)
-def test_a_walk_of_each_strategy_is_measured(strategy: StrategyName) -> None:
-    assert 0 < walk.measure(strategy, 50) < 100_000
+@pytest.mark.parametrize("case", walk.CASES)
+def test_a_walk_of_each_case_is_measured(case: str) -> None:
+    [(name, cost)] = walk.measure([case], 50).items()
+    assert name == case
+    assert 0 < cost < 100_000
 
 
 def test_the_table_names_what_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

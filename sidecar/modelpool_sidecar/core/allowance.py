@@ -8,9 +8,10 @@ known of a request and `who` to make a short string of it.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from modelpool_config import models as contract
+from modelpool_sidecar.core.gcra import Shape
 
 LimitKey = tuple[str, str, str]
 """Identity of a limit: its level, whose it is (`chat/search`, `chat`, `chat/mini`, `openai`), its name."""
@@ -82,6 +83,13 @@ class RequestLimit:
     by: By = "Pool"
     header: str = ""
     observe: bool = False
+    shape: Shape = field(init=False, compare=False, repr=False)
+    """Of its buckets, where it is not divided."""
+
+    counts_tokens: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", Shape.of(self.max, self.per, self.burst))
 
     @property
     def level(self) -> str:
@@ -106,9 +114,9 @@ class RequestLimit:
         """Whether it would never be admitted, however long it waited."""
         return False
 
-    def settled(self, tokens: Tokens) -> int | None:
-        """What it has used in the end; None where that is what it took."""
-        return None
+    def settled(self, tokens: Tokens) -> int:
+        """What it has used in the end."""
+        return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,7 @@ class TokenLimit(RequestLimit):
     """
 
     count: Literal["Total", "Input", "Output"] = "Total"
+    counts_tokens: ClassVar[bool] = True
 
     @property
     def unit(self) -> Literal["requests", "tokens"]:
@@ -129,13 +138,14 @@ class TokenLimit(RequestLimit):
 
     def amount(self, tokens: Tokens, burst: int) -> int:
         """More than `burst` only where the input alone is."""
-        return min(self._counted(tokens), max(burst, self._input(tokens)))
+        counted = self._counted(tokens)
+        return counted if counted <= burst else min(counted, max(burst, self._input(tokens)))
 
     def too_large(self, tokens: Tokens) -> bool:
         """Its input alone is more than may ever come at once."""
         return self._input(tokens) > self.burst
 
-    def settled(self, tokens: Tokens) -> int | None:
+    def settled(self, tokens: Tokens) -> int:
         """What counts of it, all of it."""
         return self._counted(tokens)
 
@@ -143,7 +153,9 @@ class TokenLimit(RequestLimit):
         return 0 if self.count == "Output" else tokens.input
 
     def _counted(self, tokens: Tokens) -> int:
-        return {"Total": tokens.total, "Input": tokens.input, "Output": tokens.output}[self.count]
+        if self.count == "Total":
+            return tokens.input + tokens.output
+        return tokens.input if self.count == "Input" else tokens.output
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +218,20 @@ def _fields(level: str, owner: str, limit: contract.RequestLimit, identity: str)
 
 def who(limit: RequestLimit, asker: Asker) -> str:
     """Whose bucket of the limit it is; empty where all share one, or the request does not carry the header."""
-    match limit.by:
-        case "Header":
-            said = next((value for name, value in asker.headers if name == limit.header), "")
-            return said if len(said) <= LONGEST else _digest(said)
-        case "Caller":
-            return asker.names.get(limit.key[1].partition("/")[0], asker.caller or "")
-        case "Namespace":
-            return asker.namespace
-        case _:
-            return ""
+    by = limit.by
+    if by == "Pool":
+        return ""
+    if by == "Header":
+        wanted = limit.header
+        for name, value in asker.headers:
+            if name == wanted:
+                return value if len(value) <= LONGEST else _digest(value)
+        return ""
+    if by == "Caller":
+        return (
+            asker.names.get(limit.key[1].partition("/")[0], asker.caller or "") if asker.names else asker.caller or ""
+        )
+    return asker.namespace
 
 
 def _digest(text: str) -> str:

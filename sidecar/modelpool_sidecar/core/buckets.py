@@ -12,10 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from modelpool_sidecar.core.allowance import LimitKey
-from modelpool_sidecar.core.limits import Gcra
-
-Shape = tuple[int, float, int]
-"""max, per in seconds, burst."""
+from modelpool_sidecar.core.gcra import Gcra, Shape
 
 EACH = 65_536
 ALL = 131_072
@@ -44,7 +41,7 @@ class Buckets:
         return iter(self._tables)
 
     def find(self, key: LimitKey, who: str, shape: Shape, now: float) -> tuple[str, Gcra]:
-        """The bucket in this shape, and the name that it is kept under. A new one is kept only by `keep` (B3)."""
+        """The bucket, a new one in this shape, and the name that it is kept under. It is kept only by `keep` (B3)."""
         table = self._tables.get(key)
         found = table.get(who) if table is not None else None
         if found is None:
@@ -52,17 +49,24 @@ class Buckets:
                 who = REST
                 found = table.get(REST)
             if found is None:
-                return who, Gcra(*shape)
-        found.resize(*shape, now)
+                return who, Gcra(shape)
         return who, found
 
     def keep(self, key: LimitKey, who: str, bucket: Gcra) -> Gcra:
         """It is used from now on."""
-        table = self._tables.setdefault(key, OrderedDict())
-        if who not in table:
-            table[who] = bucket
+        table = self._tables.get(key)
+        if table is None:
+            table = self._tables[key] = OrderedDict()
+        found = table.get(who)
+        if found is None:
+            found = table[who] = bucket
             self._count += 1
-        return table[who]
+        return found
+
+    def holds(self, key: LimitKey, bucket: Gcra) -> bool:
+        """Whether it is the kept one of a limit that is not divided; then it stays until the limit is forgotten."""
+        table = self._tables.get(key)
+        return table is not None and table.get("") is bucket
 
     def of(self, key: LimitKey) -> OrderedDict[str, Gcra]:
         """The kept ones of a limit, by what they are kept under, oldest first."""
@@ -79,7 +83,7 @@ class Buckets:
             table = max(self._tables.values(), key=len)
         for who in list(islice(table, _LOOKS)):
             bucket = table.pop(who)
-            if bucket.whole(now):
+            if who and bucket.whole(now):
                 self._count -= 1
             else:
                 table[who] = bucket  # looked at again when all others were

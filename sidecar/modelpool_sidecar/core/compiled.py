@@ -235,7 +235,7 @@ def _pool(
         ),
         request_limits=limits,
         counts_tokens=any(
-            limit.unit == "tokens"
+            limit.counts_tokens
             for own in (limits, *callers.values(), *(target.limits for target in targets.values()))
             for limit in own
         )
@@ -256,6 +256,7 @@ def _pool(
                 for cap in allowance.caps("caller", f"{raw.name}/{entry.name}", entry.limits)
             }
         ),
+        admissions=MappingProxyType({name: (*own, *limits) for name, own in callers.items()}),
         stateful=raw.stateful.target if raw.stateful else None,
         streaming=Streaming(
             complete=raw.streaming.commit == "Complete",

@@ -15,7 +15,7 @@ commits. It never sleeps and never sends: `Try` and `Sleep` are orders to the sh
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from modelpool_sidecar.core import chains, nesting, repeating, verdict
 from modelpool_sidecar.core.allowance import NOBODY, NONE, Asker, RequestLimit, Tokens
@@ -106,8 +106,8 @@ class Dispatch:
     take this request, where that is not all of them (B6, B20). `stream`, `key`, `model`: what strategies
     look at; `inner_keys`: by pool behind this one.
     `asker`: what limits are divided by. `used`: tokens of all attempts that are over, where a limit counts them.
-    `told`, `observed`: of the limits of targets and providers, what the last one tells, and which of those that only
-    observe would have refused. `once`: what was sent is never sent again, because it may have made something (B15a).
+    `observed`: which limits of targets and providers that only observe would have refused.
+    `once`: what was sent is never sent again, because it may have made something (B15a).
     `earlier`: attempts that other pools made before (B20). `last_resort`: a target that cools may be asked (B37).
     `prefix`: what stands before the names of its targets where they are told. `hedged`: a second target may be asked
     while the first one is (B23).
@@ -132,7 +132,6 @@ class Dispatch:
     prefix: str = ""
     hedged: bool = False
     attempts: int = 0
-    told: tuple[Told, ...] = ()
     used: Tokens = NONE
     observed: tuple[str, ...] = ()
     failures: list[Failure] = field(default_factory=list)
@@ -145,6 +144,13 @@ class Dispatch:
     _last: Target | None = None
     _turn: Turn[Target] | Turns | None = None
     _freed: list[tuple[Pool, float]] = field(default_factory=list)
+    _took: Grip = NOTHING
+    _guessed: dict[str, Tokens] | None = None
+
+    @property
+    def told(self) -> tuple[Told, ...]:
+        """The tightest limits of the target and the provider that were asked last, as they were right after."""
+        return self._took.told
 
     def next(self, now: float) -> Step:
         """What to do now. No attempt must be running."""
@@ -190,7 +196,7 @@ class Dispatch:
                 self._wait(held.target).sample((now if begun is None else begun) - held.since, now)
             if self.hedged:
                 self._time(held, now)
-                self.told = held.grip.told
+                self._took = held.grip
             if self.stream:
                 held.place.first_token(now)
 
@@ -403,7 +409,7 @@ class Dispatch:
         if not (target.limits or target.caps or target.passed):
             return None
         limits = self._limits(target)
-        refused = self.state.levels.find(limits, self._asker(target), now).refusal() if limits else None
+        refused = self.state.levels.closed(limits, self.asker, now, self._tokens(target)) if limits else None
         full = self._full(target)
         longest = max((each for each in (refused, full) if each is not None), key=_wait, default=None)
         return None if longest is None else _at_its_limit(longest)
@@ -416,12 +422,17 @@ class Dispatch:
     def _limits(self, target: Target) -> tuple[RequestLimit, ...]:
         return chains.limits(target, self.asker) if target.passed else target.limits
 
-    def _asker(self, target: Target) -> Asker:
-        """With what the request is estimated to take there."""
+    def _tokens(self, target: Target) -> Tokens:
+        """What the request is estimated to take there; one walk guesses once."""
         size = self.asker.size
         if size is None:
-            return self.asker
-        return replace(self.asker, tokens=self.state.estimates.of_target(self.pool, target, size))
+            return self.asker.tokens
+        if self._guessed is None:
+            self._guessed = {}
+        guessed = self._guessed.get(target.name)
+        if guessed is None:
+            guessed = self._guessed[target.name] = self.state.estimates.of_target(self.pool, target, size)
+        return guessed
 
     @property
     def policy_is_fault(self) -> bool:
@@ -483,11 +494,11 @@ class Dispatch:
         if full is not None:
             block = block or _at_its_limit(full)
         if (limits := self._limits(target)) and block is None:
-            found = self.state.levels.find(limits, self._asker(target), now)
+            found = self.state.levels.find(limits, self.asker, now, self._tokens(target))
             refused = found.refusal()
             if refused is None:
-                grip = found.take()
-                self.told, self.observed = grip.told, (*self.observed, *grip.observed)
+                self._took = grip = found.take()
+                self.observed = (*self.observed, *grip.observed)
             else:
                 block = _at_its_limit(refused)
         if block is not None:
@@ -515,6 +526,8 @@ class Dispatch:
             self._freed += chains.leave(held.places)
         if failure is not None and failure.unsent:
             held.grip.give_back(now)
+        else:
+            held.grip.close()
         if self._measures(held.target) and failure is not None and outcome is not Outcome.CANCELLED:
             self._wait(held.target).failed(now - held.since, now)
         blameless = failure is not None and (failure.blameless or failure.status in BLAMELESS_STATUSES)

@@ -33,13 +33,15 @@ KEPT = 128
 def size(request: Request) -> Size:
     """Of a request; what is not JSON, a form or no body at all, shows none."""
     try:
-        asked = needs.read(request.body, request.operation.name)
+        document = needs.document(request.body)
     except jsonspan.NotJsonError:
         return Size(0, 0, 0)
+    operation = request.operation.name
+    text = needs.text_bytes(document, operation)
     if request.operation is EMBEDDINGS:
-        return Size(asked.text_bytes(), 0, 0)
-    output = None if asked.output is None else asked.output * request.choices
-    return Size(asked.text_bytes(), asked.fixed_tokens(), output)
+        return Size(text, 0, 0)
+    output = needs.output(document, operation)
+    return Size(text, needs.fixed_tokens(document), None if output is None else output * request.choices)
 
 
 class Estimates:
@@ -86,16 +88,19 @@ class Estimates:
         return Tokens(math.ceil(asked.text / bytes_per_token) + asked.fixed, output)
 
     def _average(self, targets: Iterable[Target]) -> float:
+        if not self._models:
+            return FIRST
         known = [self._models[target.key] for target in targets if target.key in self._models]
         return sum(known) / len(known) if known else FIRST
 
 
 class _Lengths:
-    """The newest answers of a pool in tokens, and what nine of ten of them stay below."""
+    """The newest answers of a pool in tokens. `usual`: what nine of ten of them stay below."""
 
-    __slots__ = ("_newest", "_sorted")
+    __slots__ = ("_newest", "_sorted", "usual")
 
     def __init__(self) -> None:
+        self.usual = UNKNOWN_OUTPUT
         self._newest: deque[int] = deque()
         self._sorted: list[int] = []
 
@@ -105,8 +110,4 @@ class _Lengths:
         insort(self._sorted, tokens)
         if len(self._newest) > KEPT:
             del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
-
-    @property
-    def usual(self) -> int:
-        """The 90th percentile."""
-        return self._sorted[math.ceil(0.9 * len(self._sorted)) - 1]
+        self.usual = self._sorted[math.ceil(0.9 * len(self._sorted)) - 1]

@@ -137,8 +137,9 @@ class Health:
 
     def available(self, now: float) -> bool:
         """Whether an attempt may be sent there: it serves, or it is to be probed and nobody does."""
-        stance = self.stance(now)
-        return stance is Stance.SERVING or (stance is Stance.PROBING and self._probe is None)
+        if self._until is not None and now < self._until:
+            return False
+        return not self._probation or self._probe is None
 
     @property
     def vacant(self) -> bool:

@@ -7,7 +7,7 @@ Tokens are estimated, a quarter of the bytes of text, so that a request is turne
 long; pictures, sound and files count nothing, because nobody knows what a provider makes of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,9 @@ _PARTS = {
 """By the type of a content part, what it takes to read it."""
 _TOKENS_OF = {"Vision": 800, "Audio": 600, "Documents": 2000}
 """Of one such part, where a limit counts tokens: a picture of middle size, a minute of sound, a few pages."""
+_TOKENS_OF_TYPE = {kind: _TOKENS_OF[ability] for kind, ability in _PARTS.items()}
 _OF_PROMPTS = {COMPLETIONS.name: "prompt", EMBEDDINGS.name: "input"}
+_TEXTS = ("messages", "input", "instructions", "tools", "functions")
 _OPAQUE = frozenset({"image_url", "input_audio", "file", "file_data", "audio", "data"})
 """Members that hold no text, or none that is tokens."""
 
@@ -54,29 +56,45 @@ class Needs:
         """At least about so many."""
         return _text_bytes(self.document, self.operation) // BYTES_PER_TOKEN
 
-    def text_bytes(self) -> int:
-        """Of all text, of all prompts where there are several."""
-        if self.operation in _OF_PROMPTS:
-            prompts = self.document.get(_OF_PROMPTS[self.operation])
-            if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
-                return sum(_prompt_bytes(each) for each in prompts)
-            return _prompt_bytes(prompts)
-        return _text_bytes(self.document, self.operation)
 
-    def fixed_tokens(self) -> int:
-        """Of pictures and sounds: a constant for each, because what is made of them nobody knows before."""
-        parts = _parts(self.document.get("messages") or self.document.get("input"))
-        return sum(_TOKENS_OF.get(_PARTS.get(str(part.get("type")), ""), 0) for part in parts)
+def document(body: bytes) -> dict[str, Any]:
+    """What a body says; it is known to be a JSON object."""
+    said: dict[str, Any] = jsonspan.decode(body)
+    return said
+
+
+def output(document: Mapping[str, Any], operation: str) -> int | None:
+    """The most tokens of an answer that it asks for; None where it sets no limit."""
+    most = None
+    for name in OUTPUT_LIMITS.get(operation, ()):
+        limit = document.get(name)
+        if isinstance(limit, int) and not isinstance(limit, bool) and (most is None or limit > most):
+            most = limit
+    return most
+
+
+def text_bytes(document: Mapping[str, Any], operation: str) -> int:
+    """Of all text, of all prompts where there are several."""
+    if operation in _OF_PROMPTS:
+        prompts = document.get(_OF_PROMPTS[operation])
+        if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
+            return sum(_prompt_bytes(each) for each in prompts)
+        return _prompt_bytes(prompts)
+    return _text_bytes(document, operation)
+
+
+def fixed_tokens(document: Mapping[str, Any]) -> int:
+    """Of pictures and sounds: a constant for each, because what is made of them nobody knows before."""
+    kinds = (part.get("type") for part in _parts(document.get("messages") or document.get("input")))
+    return sum(_TOKENS_OF_TYPE.get(kind, 0) for kind in kinds if isinstance(kind, str))
 
 
 def read(body: bytes, operation: str) -> Needs:
     """What a body needs; it is known to be a JSON object."""
-    document: dict[str, Any] = jsonspan.decode(body)
-    limits = [document.get(name) for name in OUTPUT_LIMITS.get(operation, ())]
-    asked = [limit for limit in limits if isinstance(limit, int) and not isinstance(limit, bool)]
+    said = document(body)
     shortest = 2 if operation in _OF_PROMPTS else BYTES_PER_TOKEN  # a digit and a comma is a token of a prompt
-    needed = frozenset(_capabilities(document, operation))
-    return Needs(needed, max(asked, default=None), len(body) // shortest, document, operation)
+    needed = frozenset(_capabilities(said, operation))
+    return Needs(needed, output(said, operation), len(body) // shortest, said, operation)
 
 
 def fitting(pool: Pool, request: Request, tiers: Tiers) -> Tiers | Refusal:
@@ -160,7 +178,9 @@ def _parts(items: Any) -> Iterator[dict[str, Any]]:
     for item in _objects(items):
         yield item
         for name in ("content", "output"):
-            yield from _objects(item.get(name))
+            inner = item.get(name)
+            if isinstance(inner, list):
+                yield from _objects(inner)
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
@@ -173,14 +193,14 @@ def _member(value: Any, *path: str) -> Any:
     return value
 
 
-def _text_bytes(document: dict[str, Any], operation: str) -> int:
+def _text_bytes(document: Mapping[str, Any], operation: str) -> int:
     """The bytes of text; of several prompts those of the longest one: each has the context to itself."""
     if operation in _OF_PROMPTS:
         prompts = document.get(_OF_PROMPTS[operation])
         if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
             return max(_prompt_bytes(each) for each in prompts)
         return _prompt_bytes(prompts)
-    return sum(_bytes(document.get(name)) for name in ("messages", "input", "instructions", "tools", "functions"))
+    return sum(_bytes(document[name]) for name in _TEXTS if name in document)
 
 
 def _prompt_bytes(prompt: Any) -> int:
@@ -194,7 +214,7 @@ def _bytes(value: Any) -> int:
     while waiting:
         each = waiting.pop()
         if isinstance(each, str):
-            total += len(each.encode("utf-8", "replace"))
+            total += len(each) if each.isascii() else len(each.encode("utf-8", "replace"))
         elif isinstance(each, list):
             waiting.extend(each)
         elif isinstance(each, dict):

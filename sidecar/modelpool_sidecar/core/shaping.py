@@ -117,6 +117,10 @@ class Shaping:
     def __repr__(self) -> str:
         return f"<Shaping of {len(self._shapes)} accounts>"
 
+    def __bool__(self) -> bool:
+        """Whether any account runs short."""
+        return bool(self._shapes)
+
     def hear(self, target: Target, headers: Headers, now: float, wall: float) -> None:
         """An answer of the target has begun. Nothing is kept of accounts that never run short."""
         said = ratelimits.read(headers, wall)

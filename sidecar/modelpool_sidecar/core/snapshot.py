@@ -244,6 +244,8 @@ class Pool:
     """By caller, of those that have one: how many of its requests at once."""
     hedging: Hedging | None = None
     """When a second target is asked while the first one thinks (B23); None = never."""
+    admissions: Mapping[str, tuple[RequestLimit, ...]] = field(default_factory=dict)
+    """The same followed by the pool's: what such a caller's requests meet."""
     pool_targets: tuple[PoolTarget, ...] = ()
     """Its targets that are pools; `targets` and `tiers` have those behind them in their place."""
     behind: Mapping[str, "Pool"] = field(default_factory=dict)
@@ -254,8 +256,7 @@ class Pool:
 
     def admission_limits(self, caller: str | None) -> tuple[RequestLimit, ...]:
         """What stands in the way of a request before any target: the caller's own limits, then the pool's (B8)."""
-        own = self.caller_limits.get(caller, ()) if caller is not None and self.caller_limits else ()
-        return (*own, *self.request_limits) if own else self.request_limits
+        return self.request_limits if caller is None else self.admissions.get(caller, self.request_limits)
 
     def caller_cap(self, caller: str | None) -> Cap | None:
         """How many requests the caller may have at once; None = any number."""

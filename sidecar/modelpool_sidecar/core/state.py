@@ -59,7 +59,8 @@ class State(Admission):
 
     def share(self, target: Target, now: float) -> float:
         """The part of its weight that it takes: less than 1 while it ramps up, or its account runs short (B36, B39)."""
-        return self.health(target).share(now) * self.shaping.share(target, now)
+        share = self.health(target).share(now)
+        return share * self.shaping.share(target, now) if self.shaping else share
 
     def budget(self, pool: Pool) -> RetryBudget:
         """The pool's retry budget, with the percentages of this snapshot."""
@@ -76,7 +77,7 @@ class State(Admission):
 
     def unsupported(self, key: TargetKey, operation: str) -> bool:
         """Whether the target has said that it does not know this operation."""
-        return (key, operation) in self._unsupported
+        return bool(self._unsupported) and (key, operation) in self._unsupported
 
     def mark_unsupported(self, key: TargetKey, operation: str) -> None:
         """It has said so; believed until the next reload."""

@@ -15,6 +15,7 @@ from modelpool_sidecar.core.allowance import Asker, Tokens
 from modelpool_sidecar.core.buckets import REST, Buckets
 from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.dispatch import Dispatch, Stop, Try
+from modelpool_sidecar.core.gcra import Shape
 from modelpool_sidecar.core.limits import Limited, Permit
 from modelpool_sidecar.core.outcome import BY_DEFAULT, Outcome
 from modelpool_sidecar.core.refusal import Refusal
@@ -23,7 +24,7 @@ from modelpool_sidecar.core.state import State
 from modelpool_sidecar.core.verdict import Failure
 
 NOW = 1_000.0
-SHAPE = (1, 60.0, 1)
+SHAPE = Shape.of(1, 60.0, 1)
 KEY = ("pool", "chat", "minute")
 
 

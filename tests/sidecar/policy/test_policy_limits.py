@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpool_sidecar.core.allowance import RequestLimit
-from modelpool_sidecar.core.buckets import Buckets
-from modelpool_sidecar.core.levels import Grip, Taken
-from modelpool_sidecar.core.limits import Gcra, InFlight, Limited, Permit, duration
+from modelpool_sidecar.core.gcra import Gcra, Shape
+from modelpool_sidecar.core.levels import Grip, Levels
+from modelpool_sidecar.core.limits import InFlight, Limited, Permit, duration
 
 REQUESTS = RequestLimit(("pool", "chat", "minute"), "minute", 1, 60.0, 2, False)
 shapes = st.tuples(st.integers(1, 1_000), st.integers(1, 100), st.integers(1, 200))
@@ -35,7 +35,7 @@ class Reference:
 
 @given(shapes, st.lists(pauses, max_size=100))
 def test_it_admits_exactly_what_the_exact_model_admits(shape: tuple[int, int, int], steps: list[int]) -> None:
-    bucket, reference, micros = Gcra(*shape), Reference(*shape), 10**12
+    bucket, reference, micros = Gcra(Shape.of(*shape)), Reference(*shape), 10**12
     for pause in steps:
         micros += pause
         now = micros / 1_000_000
@@ -51,16 +51,16 @@ def test_it_admits_exactly_what_the_exact_model_admits(shape: tuple[int, int, in
 def test_no_stretch_of_time_admits_more_than_burst_plus_rate(
     shape: tuple[int, int, int], steps: list[tuple[int, bool]]
 ) -> None:
-    (maximum, per, burst), bucket, micros = shape, Gcra(*shape), 10**9
+    (maximum, per, burst), bucket, micros = shape, Gcra(Shape.of(*shape)), 10**9
     admitted: list[int] = []
     returned: list[int] = []
     for pause, give_back in steps:
         micros += pause
         if bucket.wait(micros / 1e6) == 0:
-            bucket.take(micros / 1e6)
+            held = bucket.take(micros / 1e6)
             admitted.append(micros)
             if give_back:
-                bucket.give_back(micros / 1e6)
+                held.settle(0, micros / 1e6)
                 returned.append(micros)
     for index, first in enumerate(admitted):
         for number, last in enumerate(admitted[index:], start=1):
@@ -72,7 +72,7 @@ def test_no_stretch_of_time_admits_more_than_burst_plus_rate(
 def test_whoever_waits_as_told_is_admitted_and_a_moment_earlier_nobody_is(
     shape: tuple[int, int, int], spent: int
 ) -> None:
-    bucket, now = Gcra(*shape), 5_000_000.25
+    bucket, now = Gcra(Shape.of(*shape)), 5_000_000.25
     for _ in range(shape[2]):
         bucket.take(now)
     wait = bucket.wait(now)
@@ -85,12 +85,12 @@ def test_whoever_waits_as_told_is_admitted_and_a_moment_earlier_nobody_is(
 def test_another_shape_scales_the_used_share_and_refills_nothing(
     shape: tuple[int, int, int], steps: list[tuple[int, tuple[int, int, int] | None]]
 ) -> None:
-    bucket, reference, micros, changes = Gcra(*shape), Reference(*shape), 10**12, 0
+    bucket, reference, micros, changes = Gcra(Shape.of(*shape)), Reference(*shape), 10**12, 0
     for pause, other in steps:
         micros += pause
         now, exactly = micros / 1e6, Fraction(micros, 10**6)
         if other is not None:
-            bucket.resize(*other, now)
+            bucket.resize(Shape.of(*other), now)
             reference.resize(*other, exactly)
             changes += 1
         wait, exact = bucket.wait(now), reference.wait(exactly)
@@ -101,35 +101,36 @@ def test_another_shape_scales_the_used_share_and_refills_nothing(
 
 
 def test_half_a_limit_of_which_two_fifths_were_used_has_two_fifths_used() -> None:
-    bucket = Gcra(100, 60.0, 100)
+    bucket = Gcra(Shape.of(100, 60.0, 100))
     for _ in range(40):
         bucket.take(10.0)
-    bucket.resize(50, 60.0, 50, 10.0)
+    bucket.resize(Shape.of(50, 60.0, 50), 10.0)
     assert bucket.remaining(10.0) == 30
-    bucket.resize(100, 60.0, 100, 10.0)
+    bucket.resize(Shape.of(100, 60.0, 100), 10.0)
     assert bucket.remaining(10.0) == 60
     assert repr(bucket) == "<Gcra 100 per 60 s, burst 100>"
 
 
 def test_the_same_shape_again_changes_nothing() -> None:
-    bucket = Gcra(7, 60.0, 3)
+    bucket = Gcra(Shape.of(7, 60.0, 3))
     bucket.take(10.0)
     before = bucket.wait(11.3), bucket.reset(11.3)
     for _ in range(100):
-        bucket.resize(7, 60.0, 3, 11.3)
+        bucket.resize(Shape.of(7, 60.0, 3), 11.3)
     assert (bucket.wait(11.3), bucket.reset(11.3)) == before
 
 
 def test_looking_never_consumes() -> None:
-    bucket = Gcra(1, 1.0, 1)
+    bucket = Gcra(Shape.of(1, 1.0, 1))
     assert [bucket.wait(1.0) for _ in range(5)] == [0.0] * 5
     assert (bucket.remaining(1.0), bucket.reset(1.0)) == (1, 0.0)
 
 
 def test_what_is_given_back_to_a_full_bucket_is_no_credit() -> None:
-    bucket = Gcra(10, 1.0, 2)
-    bucket.give_back(1.0)
-    bucket.give_back(1.0)
+    bucket = Gcra(Shape.of(10, 1.0, 2))
+    hold = bucket.take(1.0)
+    for _ in range(3):
+        hold.settle(0, 1.0)
     bucket.take(1.0)
     bucket.take(1.0)
     assert bucket.wait(1.0) == pytest.approx(0.1)
@@ -155,9 +156,8 @@ def test_times_are_written_as_the_openai_api_writes_them(seconds: float, text: s
 
 
 def test_a_permit_lets_go_once_however_often_it_is_asked() -> None:
-    in_flight, bucket = InFlight(), Gcra(1, 60.0, 2)
-    bucket.take(1.0)
-    permit = Permit(in_flight, Grip(Buckets(), [Taken(REQUESTS, "", bucket, 1, bucket.drained(1.0))]))
+    in_flight, bucket = InFlight(), Gcra(Shape.of(1, 60.0, 2))
+    permit = Permit(in_flight, Grip(Levels(), [(REQUESTS, "", bucket.take(1.0))]))
     assert repr(permit) == "<Permit: held>"
     assert repr(in_flight) == "<InFlight 1>"
     permit.refund(1.0)
@@ -168,5 +168,5 @@ def test_a_permit_lets_go_once_however_often_it_is_asked() -> None:
 
 
 def test_without_a_limit_on_requests_there_are_no_rate_limit_headers() -> None:
-    assert Permit(InFlight(), Grip(Buckets(), ())).headers == ()
+    assert Permit(InFlight(), Grip(Levels(), [])).headers == ()
     assert Limited("concurrency", 1.0, 1, "concurrency").headers == ()
