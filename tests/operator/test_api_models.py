@@ -108,7 +108,7 @@ FIELDS = {
         "targets.limits.concurrency": "max mode",
         "targets.limits.tokens": "name max per burst by header scope mode count",
         "targets.limits.requests": "name max per burst by header scope mode",
-        "limits.concurrency": "max queue",
+        "limits.concurrency": "max mode queue",
         "limits.concurrency.queue": "max timeout",
         "timeouts": "total",
         "stateful": "target",

@@ -44,6 +44,7 @@ COMPILED = {
         "fallback.retryBudget.percent": "fallback.retryBudget.percent",
         "fallback.retryBudget.minPerSecond": "fallback.retryBudget.minPerSecond",
         "limits.requests[].scope": "limits.requests.0.scope",
+        "limits.concurrency.mode": "limits.concurrency.mode",
         "timeouts.total": "total",
         "lastResort": "lastResort",
         "pinning": "pinning",
@@ -55,7 +56,7 @@ DIFFERENTLY = {"models": "the pool's name"}
 
 def _compiled(kind: str) -> Any:
     """The smallest Provider or pool as the compiler fills it."""
-    limited = pool(limits={"requests": [{"name": "m", "max": 9, "per": "1s"}]})
+    limited = pool(limits={"requests": [{"name": "m", "max": 9, "per": "1s"}], "concurrency": {"max": 9}})
     account = {"concurrency": {"max": 9}}
     result = desired(observe([provider(auth=keyed(), limits=account), limited, secret(api_key="k")]))
     config = result.namespaces["default"].config

@@ -253,9 +253,10 @@ pools = st.builds(
                 concurrency=st.fixed_dictionaries(
                     {"max": st.integers(1, 100)},
                     optional={
+                        "mode": st.just("Fixed"),
                         "queue": st.fixed_dictionaries(
                             {"max": st.integers(0, 100)}, optional={"timeout": _time(1, 3_600_000)}
-                        )
+                        ),
                     },
                 ),
             ),

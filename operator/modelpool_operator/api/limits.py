@@ -101,6 +101,10 @@ class Concurrency(Spec):
         description="Requests at once, each counted to the end of its answer. Each sidecar takes max / number of "
         "sidecars in the namespace, at least 1. Above it: the queue, or 429."
     )
+    mode: Literal["Fixed", "Adaptive"] | None = Field(
+        default=None,
+        description="Fixed. Adaptive is for targets and Providers: it finds out what they bear. Default: Fixed.",
+    )
     queue: Queue | None = Field(
         default=None,
         description="Let requests wait for a place instead of refusing them at once. Callers, or the values of the "

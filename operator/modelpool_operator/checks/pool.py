@@ -70,6 +70,10 @@ def name_stands_twice(spec: ModelPoolSpec) -> Iterator[Finding]:
 def limit_does_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
     """The pool's and the targets'."""
     yield from limits.judge(("spec", "limits"), spec.limits)
+    at_once = spec.limits.concurrency if spec.limits else None
+    if at_once is not None and at_once.mode == "Adaptive":
+        text = "must be Fixed: what is found out is what a target or a Provider bears, so Adaptive stands there"
+        yield Finding(("spec", "limits", "concurrency", "mode"), text)
     for index, target in enumerate(spec.targets):
         yield from limits.judge(("spec", "targets", index, "limits"), target.limits)
 

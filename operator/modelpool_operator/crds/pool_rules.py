@@ -70,6 +70,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     **limit_rules.at("spec.limits"),
+    "spec.limits.concurrency": (
+        Rule(
+            where(present("mode"), "self.mode == 'Fixed'"),
+            "must be Fixed: what is found out is what a target or a Provider bears, so Adaptive stands there",
+            ".mode",
+        ),
+    ),
     **limit_rules.at("spec.targets[].limits"),
     "spec": (
         Rule(

@@ -198,7 +198,7 @@ class Dispatch:
                 self._time(held, now)
                 self._took = held.grip
             if self.stream:
-                held.place.first_token(now)
+                held.place.first_token(now if begun is None else begun)
 
     def recover(self, now: float, wanted: Callable[[Target], bool]) -> Try | None:
         """After the commit the answer broke: another target to go on with it (B26), at once, or None. Not by `total`,

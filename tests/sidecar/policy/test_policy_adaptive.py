@@ -275,10 +275,10 @@ def test_it_survives_a_reload_and_is_forgotten_with_its_config() -> None:
 def test_first_tokens_of_streams_are_heard_and_whole_answers_are_not() -> None:
     snapshot, state = two_pools(), State()
 
-    def answers(wait: float, *, stream: bool) -> int:
+    def answers(wait: float, *, stream: bool, begun: float | None = None) -> int:
         for _ in range(tuning.SAMPLES):
             dispatch, _ = begin(snapshot, state, "two", stream=stream)
-            dispatch.commit(NOW + wait)
+            dispatch.commit(NOW + wait, None if begun is None else NOW + begun)
             dispatch.commit(NOW + wait + 50)
             dispatch.complete(Outcome.OK, NOW + wait)
         return int(state.describe(snapshot, NOW)["pools"][1]["targets"][0]["limits"][0]["adaptive"])
@@ -286,6 +286,7 @@ def test_first_tokens_of_streams_are_heard_and_whole_answers_are_not() -> None:
     assert answers(0.2, stream=True) == 8
     assert answers(9.0, stream=False) == 8
     assert answers(0.2, stream=True) == 8
+    assert answers(9.0, stream=True, begun=0.2) == 8, "held to its end, it came early (B24)"
     assert answers(9.0, stream=True) == 4
 
 
