@@ -169,9 +169,7 @@ def _no_prefill(pool: ModelPool, targets: Sequence[Target], providers: Mapping[s
 
 
 def _declares_prefill(target: Target, pool: ModelPool, providers: Mapping[str, Provider | None]) -> bool:
-    """Of the model that it asks for, or of any name that clients may send on to it; of a pool nobody knows here."""
-    if target.pool_ref is not None:
-        return True
+    """Of the model that it asks for, or of any name that clients may send on to it."""
     provider = providers.get(_provider(target))
     models = (provider.spec.models if provider is not None else None) or ()
     able = {model.name for model in models if "Prefill" in (model.capabilities or ())}

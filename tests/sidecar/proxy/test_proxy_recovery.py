@@ -532,18 +532,21 @@ def test_a_stream_of_a_pool_that_was_fallen_back_to_is_recovered_there() -> None
         targets=[a_target("primary")],
         fallback={"max_attempts": 1, "pools": [{"when": "General", "pools": ["other"]}]},
     )
-    other = a_pool("other", targets=[a_target("backup"), a_target("third", priority=1)], recovery=("Replay",))
+    further = [a_target(name, priority=place) for place, name in enumerate(("backup", "busy", "third"))]
+    other = a_pool("other", targets=further, recovery=("Replay",))
     bench = Bench(a_snapshot([first, other]))
     client = bench.ask(stream=True)
     bench.upstream.last.error("connect")
     bench.upstream.last.head(200, SSE)
     bench.upstream.last.data(texts("backup", WORDS[:3]))
     bench.upstream.last.end()
-    assert bench.upstream.asked == ["primary", "backup", "third"]
+    bench.upstream.last.answer({"error": {"message": "no"}}, status=503)
+    assert bench.upstream.asked == ["primary", "backup", "busy", "third"]
     goes_on(bench, "third", WORDS)
     assert client.end == "finished"
     assert {each["id"] for each in chunks(client)} == {"id-backup"}
-    assert [each.target for each in bench.records[0].attempts] == ["primary", "other/backup", "other/third"]
+    told = [each.target for each in bench.records[0].attempts]
+    assert told == ["primary", "other/backup", "other/busy", "other/third"]
     bench.clock.advance(1)
     assert bench.nothing_is_held()
 
