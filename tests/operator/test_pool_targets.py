@@ -295,3 +295,9 @@ def test_what_the_targets_of_the_inner_pool_lack_that_pool_says_itself() -> None
     made = world(priced, provider("other"), chat, near)
     assert made.said("Accepted")[:2] == ("True", "Accepted")
     assert made.said("Accepted", ("ModelPool", "default", "near"))[:2] == ("True", "Unpriced")
+
+
+def test_one_pool_as_the_only_target_has_a_second_one_to_ask_beside_a_slow_one() -> None:
+    result = made(chat={"targets": [to("near")], "hedging": {"percentile": 95}}, near=[at("a"), at("b")])
+    assert result.problems == ()
+    assert compiled(result, "chat").hedging == contract.Hedging(percentile=95, delay=None, max_percent=5)

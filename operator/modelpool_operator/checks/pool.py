@@ -160,7 +160,7 @@ def hedging_does_not_fit(spec: ModelPoolSpec) -> Iterator[Finding]:
         return
     if (hedging.percentile is None) == (hedging.delay is None):
         yield Finding(path, "must have exactly one of percentile and delay")
-    if len(spec.targets) == 1:
+    if len(spec.targets) == 1 and spec.targets[0].pool_ref is None:
         yield Finding(path, "must not be set in a pool with one target: there is no second one to ask")
     if spec.fallback is not None and spec.fallback.max_attempts == 1:
         yield Finding(path, "must not be set where fallback.maxAttempts is 1: the second request is an attempt, too")

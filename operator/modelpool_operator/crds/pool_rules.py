@@ -99,7 +99,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             ".streaming.recovery",
         ),
         Rule(
-            "!has(self.hedging) || self.targets.size() != 1",
+            "!has(self.hedging) || self.targets.size() != 1 || has(self.targets[0].poolRef)",
             "must not be set in a pool with one target: there is no second one to ask",
             ".hedging",
         ),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import a_pool, a_provider, a_snapshot, a_target, the_pool
+from builders import a_chain, a_pool, a_pool_target, a_provider, a_snapshot, a_target, the_pool
 from modelpool_sidecar.core.health import Stance
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.snapshot import Snapshot
@@ -389,6 +389,22 @@ def test_in_another_pool_the_second_may_be_the_fallback_too() -> None:
     speak(second)
     finish(second)
     assert (client.headers["x-modelpool-target"], client.end) == ("other/second", "finished")
+    assert bench.nothing_is_held()
+
+
+def test_behind_a_target_that_is_a_pool_both_hold_a_place_there_and_give_it_back() -> None:
+    inner = {"limits": {"requests": (), "concurrency": {"max": 2}}}
+    near = a_pool("near", [a_target("first"), a_target("second", priority=1), a_target("third", priority=2)], **inner)
+    bench = Bench(a_snapshot([near, a_chain("chat", a_pool_target("near"), hedging=ALWAYS)]))
+    client, first, second = raced(bench)
+    in_flight = {pool["name"]: pool["inFlight"] for pool in bench.state.describe(bench.snapshot, 0.0)["pools"]}  # type: ignore[arg-type]
+    assert in_flight == {"chat": 1, "near": 2}
+    speak(second)
+    in_flight = {pool["name"]: pool["inFlight"] for pool in bench.state.describe(bench.snapshot, 0.0)["pools"]}  # type: ignore[arg-type]
+    assert in_flight == {"chat": 1, "near": 1}
+    finish(second)
+    assert first.cancelled
+    assert client.headers["x-modelpool-target"] == "near/second"
     assert bench.nothing_is_held()
 
 
