@@ -10,15 +10,22 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
+from builders import a_pool, a_snapshot, a_target, the_pool
 from modelpool_sidecar.core.adaptive import Adaptive, Trial
+from modelpool_sidecar.core.dispatch import Dispatch, Sleep, Try
 from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.core.state import State
+from modelpool_sidecar.core.verdict import Failure
 
 SERVICE = 2.0
 FIRST = 0.2
 """Seconds from the start of the work to the first token."""
 AGAIN = 0.1
 """Seconds until a client that was refused comes again."""
+CAPACITY = 20
+"""Of the target in `walked`, which has three times as much to do."""
 PERIOD = 1.0
 """Seconds between two looks at the limits."""
 
@@ -119,3 +126,61 @@ class Simulation:
 
         self._at(FIRST * self._chance.uniform(0.8, 1.2), first)
         self._at(SERVICE * self._chance.uniform(0.5, 1.5), done)
+
+
+@dataclass
+class Walked:
+    """What came of the requests: answers by target, and how often the first target refused."""
+
+    answered: dict[str, int]
+    refused: int = 0
+
+
+def walked(mode: str, seconds: float, retry_after: float | None = None) -> Walked:
+    """Requests that walk as in a sidecar, with cooldowns, over a target that refuses what is beyond its capacity and
+    one behind it that takes everything. `mode`: of the first target's concurrency."""
+    cap = {"limits": {"concurrency": {"max": 200, "mode": mode}}}
+    snapshot = a_snapshot([a_pool(targets=[a_target(**cap), a_target("backup", priority=1)])])
+    pool, state, chance = the_pool(snapshot), State(), random.Random(1)
+    found = Walked({"primary": 0, "backup": 0})
+    events: list[tuple[float, int, Callable[[float], None]]] = []
+    working, numbers = 0, count()
+
+    def at(moment: float, event: Callable[[float], None]) -> None:
+        heapq.heappush(events, (moment, next(numbers), event))
+
+    def step(walk: Dispatch, now: float) -> None:
+        nonlocal working
+        order = walk.next(now)
+        if isinstance(order, Sleep):
+            at(order.until, lambda then: step(walk, then))
+            return
+        assert isinstance(order, Try), "the one behind takes everything"
+        name = order.target.name
+        if name == "primary" and working >= CAPACITY:
+            at(now + 0.02, lambda then: refuse(walk, then))
+            return
+        working += name == "primary"
+        at(now + SERVICE * chance.uniform(0.5, 1.5), lambda then: answer(walk, name, then))
+
+    def refuse(walk: Dispatch, now: float) -> None:
+        found.refused += 1
+        told = Failure("primary", "primary", Outcome.RATE_LIMITED, "", 429, retry_after=retry_after, whole=True)
+        walk.observe(told, now)
+        step(walk, now)
+
+    def answer(walk: Dispatch, name: str, now: float) -> None:
+        nonlocal working
+        working -= name == "primary"
+        found.answered[name] += 1
+        walk.complete(Outcome.OK, now)
+
+    def come(now: float) -> None:
+        step(Dispatch(pool, state, "chat", now + 600, chance.random, lambda _target: ()), now)
+        at(now + chance.expovariate(3 * CAPACITY / SERVICE), come)
+
+    at(0.0, come)
+    while events[0][0] < seconds:
+        moment, _, event = heapq.heappop(events)
+        event(moment)
+    return found

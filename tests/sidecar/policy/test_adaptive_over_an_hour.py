@@ -7,7 +7,7 @@ from statistics import mean
 
 import pytest
 
-from adaptive_simulation import Simulation
+from adaptive_simulation import CAPACITY, SERVICE, Simulation, walked
 from modelpool_sidecar.core import adaptive
 
 HOUR = 3_600.0
@@ -71,6 +71,16 @@ def test_two_sidecars_get_the_same(queues: bool) -> None:
 def test_what_is_never_reached_is_never_lowered() -> None:
     sim = Simulation(steady(20), [50], queues=True, demand=lambda _now: 10).run(HOUR)
     assert set(sim.of(0, 0, HOUR)) == {50}
+
+
+def test_a_target_that_refuses_and_cools_does_more_of_its_work_where_the_limit_is_found_out() -> None:
+    """With the cooldowns of B35: without it each refusal costs seconds in which nothing is sent there."""
+    fixed, found = walked("Fixed", 900), walked("Adaptive", 900)
+    assert found.answered["primary"] > 8 * fixed.answered["primary"]
+    assert found.answered["primary"] > 0.6 * 900 * CAPACITY / SERVICE
+    fixed, found = walked("Fixed", 900, retry_after=1.0), walked("Adaptive", 900, retry_after=1.0)
+    assert found.answered["primary"] > fixed.answered["primary"]
+    assert found.refused < fixed.refused / 10
 
 
 def test_the_page_says_what_was_simulated() -> None:
