@@ -55,7 +55,7 @@ async def _run(rows: Sequence[Row], folder: Path) -> list[Cell]:
 
     async def one(row: Row, way: Way) -> Cell:
         for _ in range(TURNS):
-            async with loading if row.padding else nullcontext(), pace.begun():
+            async with loading if row.padding or row.heavy else nullcontext(), pace.begun():
                 began = asyncio.get_running_loop().time()
                 cell = await asyncio.create_task(_measure(row, way, tls if row.tls else None))
                 if not cell.wrong or not pace.stood_still(began):

@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 
 MOST = 32
 TICK_SECONDS = 0.01
-BEARABLE_SECONDS = 0.02
+BEARABLE_SECONDS = 0.008
 """The mean delay of the loop above which fewer cells run at once."""
-STILL_SECONDS = 0.08
-"""A delay after which a measurement with deadlines of a second is worth nothing: a request needs a dozen turns."""
+STILL_SECONDS = 0.05
+STILL_MEAN_SECONDS = 0.015
+"""A delay, and a mean of delays, after which a measurement is worth nothing: a request needs a dozen turns or two."""
 
 
 class Pace:
@@ -55,7 +56,7 @@ class Pace:
             await asyncio.sleep(TICK_SECONDS)
             delay = loop.time() - began - TICK_SECONDS
             self._mean += 0.1 * (delay - self._mean)
-            if delay > STILL_SECONDS:
+            if delay > STILL_SECONDS or self._mean > STILL_MEAN_SECONDS:
                 self._stills.append(loop.time())
             if self._mean > BEARABLE_SECONDS:
                 self._limit = max(2.0, self._limit * 0.97)

@@ -28,7 +28,8 @@ class Row:
     `backup`: what the second provider does wrong, too. `remembered`: the target is not asked again for this operation
     until the next reload. `lasting`: whether a healthy moment between shows who answers then. `more`: requests that
     follow. `partial`: what is whole but for one event counts as whole (B28). `padding`: bytes that make the request
-    large. `alike`: both targets say the same. `prefill`: the backup goes on from a text that it is given.
+    large. `heavy`: so much work that few such cells run at once. `alike`: both targets say the same. `prefill`: the
+    backup goes on from a text that it is given.
 
     `play`: another course of events than the usual one; it judges for itself what the usual one would have judged.
     """
@@ -51,6 +52,7 @@ class Row:
     lasting: bool = True
     body: Mapping[str, Any] = field(default_factory=dict)
     padding: int = 0
+    heavy: bool = False
     play: "Callable[[House, Way, Row], Awaitable[Seen]] | None" = None
     operations: tuple[Operation, ...] = OPERATIONS
 

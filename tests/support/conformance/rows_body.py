@@ -176,9 +176,9 @@ def _rhythm(pause: float) -> Any:
     return make
 
 
-def _bytewise(turn: Turn) -> Any:
+def _dribbling(turn: Turn) -> Any:
     data = b"".join(_parts(turn))
-    yield from (data[at : at + 1] for at in range(len(data)))
+    yield from (data[at : at + 5] for at in range(0, len(data), 5))
 
 
 def _crlf(turn: Turn) -> Any:
@@ -337,7 +337,7 @@ ROWS: Sequence[Row] = (
     _row("the first token too late, silently", SLOW, None, ON, sends(lambda turn: [b"", LATE, *_parts(turn)])),
     _row("the first token too late, with pings", SLOW, None, ON, sends(_pings)),
     _well("the next token just in time", sends(_rhythm(SOON))),
-    _well("one byte at a time", sends(_bytewise)),
+    _well("five bytes at a time", sends(_dribbling)),
     _well("lines that end with CRLF", sends(_crlf)),
     _well("marks, comments, ids, events over two lines", sends(_untidy), whole=None),
     _well("ended by close, whole", sends(_parts, framing="close")),

@@ -62,6 +62,21 @@ def _leaves(leave: Leave, *, received: bool) -> Callable[[House, Way, Row], Awai
     return play
 
 
+async def leaves_early(house: House, way: Way, row: Row) -> Seen:
+    """It has the head and a comment, and nothing of an answer."""
+    await house.turn("primary", row.primary)
+    client = house.client()
+    await client.post(way.path, way.body(house.ident()))
+    await client.reader.readuntil(b"keep-alive")
+    began = asyncio.get_running_loop().time()
+    client.close()
+    await _until(lambda: house.sidecar.in_flight == 0, "nothing is in flight", NOTICED_SECONDS)
+    await _until(lambda: house.primary.asks[0].left, "the provider sees it", NOTICED_SECONDS)
+    if house.primary.asks[0].left - began > NOTICED_SECONDS or house.backup.asks:
+        raise WrongError(f"left after {house.primary.asks[0].left - began:.2f} s")
+    return Seen(LEFT)
+
+
 async def _until(condition: Callable[[], object], what: str, seconds: float = 2.0) -> None:
     end = asyncio.get_running_loop().time() + seconds
     while not condition():
@@ -260,7 +275,14 @@ def _phases() -> Sequence[Row]:
 
 ROWS: Sequence[Row] = (
     *_phases(),
-    _row("reads nothing for a while, of several megabytes", WELL, _slow_reader, Fault(_large)),
+    _row(
+        "reads nothing for a while, of several megabytes",
+        WELL,
+        _slow_reader,
+        Fault(_large),
+        operations=("chat",),
+        heavy=True,
+    ),
     _row("uploads slowly, in chunks", WELL, _slow_upload),
     _row("pipelines three requests", "all three, in order", _pipelines, delayed(SOON / 2)),
     _row("twenty requests on one connection", "all twenty, over one connection to the provider", _twenty),

@@ -74,7 +74,7 @@ def _lie(ident: str, got: Got, said: Heard) -> str:
 
 def _flaw(who: str, got: Got, said: Heard, *, alike: bool) -> str:
     """What is wrong about a whole answer."""
-    if not alike and got.headers.get("x-modelpool-target") not in (None, who):
+    if not alike and got.headers.get("x-modelpool-target", who).split("/")[-1] != who:
         return f"it says {got.headers['x-modelpool-target']} answered"
     if not said.terminal:
         return "no end reached the client"

@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from conformance import rows_body, rows_client, rows_connect, rows_down, rows_recovery, rows_status
+from conformance import (
+    rows_body,
+    rows_cache,
+    rows_client,
+    rows_commit,
+    rows_connect,
+    rows_down,
+    rows_recovery,
+    rows_status,
+)
 from conformance.rows import Row
 
 ROWS: Sequence[Row] = (
@@ -10,6 +19,8 @@ ROWS: Sequence[Row] = (
     *rows_connect.ROWS,
     *rows_body.ROWS,
     *rows_down.ROWS,
+    *rows_commit.ROWS,
     *rows_recovery.ROWS,
+    *rows_cache.ROWS,
     *rows_client.ROWS,
 )
