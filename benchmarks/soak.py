@@ -39,6 +39,8 @@ WARM_SECONDS = 120.0
 GROWTH_BYTES = 6 * 1024 * 1024
 """What the process may grow by after that: the allocator's own breathing, not a leak."""
 TELL_SECONDS = 10.0
+KEPT = {"store": False}
+"""What the Responses API must be told, so that its answers may be given again."""
 
 FAULTS = [
     row.primary
@@ -136,8 +138,9 @@ class Soak:
 
     async def _asks(self, client: Client, way: Way) -> None:
         ident = self.held.ident()
-        pool = self.rng.choice(("chat", "steady", "spare"))
-        self._judge(way, ident, await client.ask(way.path, way.body(ident, pool), patience=20))
+        pool = self.rng.choice(("chat", "steady", "spare", "whole", "kept"))
+        for _ in range(1 if pool != "kept" else 2):  # the second one may be given again
+            self._judge(way, ident, await client.ask(way.path, way.body(ident, pool, **KEPT), patience=20))
 
     async def _pipelines(self, client: Client, way: Way) -> None:
         idents = [self.held.ident() for _ in range(2)]
@@ -178,12 +181,16 @@ class Soak:
         steady = [a_target("primary"), a_target("backup", priority=1)]
         limits = {"concurrency": {"max": self.rng.choice((8, 64)), "queue": {"max": 8, "timeout": 500}}}
         hedging = {"percentile": None, "delay": self.rng.choice((5, 50)), "max_percent": 50}
+        early = {"head_hold": self.rng.choice((0, 100)), "keep_alive": 100}
+        cache = {"ttl": 500, "max_entries": 20, "max_bytes": 1 << 16, "temperature": "Any"}
         requests = [{"name": "all", "max": 100, "per": 1_000, "burst": 100, "scope": "Sidecar"}]
         spare = {"requests": requests} if self.rng.random() < 0.5 else {}
         pools = [
             a_pool(targets=chat, total=4_000, limits=limits, hedging=hedging),
             a_pool("steady", targets=steady, total=4_000, recovery=("Continue", "Replay")),
-            a_pool("spare", targets=[a_target("spare")], total=4_000, limits=spare),
+            a_pool("spare", targets=[a_target("spare")], total=4_000, limits=spare, streaming=early),
+            a_pool("whole", targets=steady, total=4_000, streaming={"commit": "Complete", **early}),
+            a_pool("kept", targets=steady, total=4_000, cache=cache),
         ]
         health = {**HEALTH, "cooldown": self.rng.choice((100, 700))}
         used = {target["name"] for target in chat} | {"primary", "backup", "spare"}
