@@ -151,6 +151,7 @@ class Account:
             queued=self.queued,
             cache=self.cache,
             recoveries=self.recoveries,
+            dropped=sum(part.dropped for _, part in self.parts) + (answer.dropped if answer else 0),
         )
 
 

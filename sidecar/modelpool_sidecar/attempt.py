@@ -17,7 +17,7 @@ from typing import Concatenate, ParamSpec
 from modelpool_sidecar import orders
 from modelpool_sidecar.core.outcome import NO_ERROR, Outcome, classify
 from modelpool_sidecar.deadlines import Deadlines
-from modelpool_sidecar.dialects import openai, openai_usage
+from modelpool_sidecar.dialects import openai, openai_form, openai_usage
 from modelpool_sidecar.dialects.openai import Answer, StreamReader
 from modelpool_sidecar.orders import Fault, Order, Owner, UsageAsked
 from modelpool_sidecar.ports import Attempt, Clock, ErrorKind, Headers
@@ -157,7 +157,11 @@ class AttemptRun:
             self._phase = "stream"
             order = self._order
             self._reader = openai.stream_reader(
-                order.operation, order.requested_model, order.choices, hides_usage=order.usage is not None
+                order.operation,
+                order.requested_model,
+                order.choices,
+                hides_usage=order.usage is not None,
+                strict=lambda: openai_form.is_given(order.operation, order.request.body),
             )
             left = self._order.timeouts.first_token - (self._clock.now() - self._last_token)
             self._deadlines.phase(left, lambda: self._late("no first token in time"))

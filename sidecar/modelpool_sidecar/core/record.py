@@ -102,6 +102,8 @@ class Record:
     caller: str | None = None
     """Whose key it showed, at a pool that asks for one: a configured name."""
     recoveries: tuple[Recovery, ...] = ()
+    dropped: int = 0
+    """Malformed events of a stream that were left out (B28)."""
     queued: float | None = None
     """Seconds that it waited for a place in its pool; None where it did not."""
     cache: str | None = None

@@ -24,7 +24,7 @@ PREFILL = "Prefill"
 MAX_KEPT_BYTES = 1024 * 1024
 """Of the text that one stream has sent. A longer one is not recovered any more, and is not kept."""
 
-_FORMS = (
+FORMS = (
     "structured_outputs",
     "guided_json",
     "guided_regex",
@@ -58,7 +58,7 @@ def excluded(document: Mapping[str, Any]) -> str | None:
         return "logprobs"
     form = document.get("response_format")
     kind = form.get("type") if isinstance(form, Mapping) else None
-    if (form is not None and kind != "text") or any(document.get(name) for name in _FORMS):
+    if (form is not None and kind != "text") or any(document.get(name) for name in FORMS):
         return "an answer of a given form"
     if document.get("store") is True:
         return "an answer that is stored"

@@ -6,7 +6,7 @@ One door to the modules of this dialect: `openai_headers` (what crosses), `opena
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -102,14 +102,19 @@ def reads_whole(operation: Operation, kind: str) -> bool:
 
 
 def stream_reader(
-    operation: Operation, requested_model: str | None, choices: int, *, hides_usage: bool = False
+    operation: Operation,
+    requested_model: str | None,
+    choices: int,
+    *,
+    hides_usage: bool = False,
+    strict: Callable[[], bool] | None = None,
 ) -> StreamReader:
-    """What reads an event stream of this operation. `hides_usage`: see StreamReader."""
+    """What reads an event stream of this operation. `hides_usage`, `strict`: see StreamReader."""
     if operation is RESPONSE:
         return RetoldReader(operation, requested_model, choices)
     if operation.answer != "model":
         return TypedReader(operation, requested_model, choices)
-    return StreamReader(operation, requested_model, choices, hides_usage=hides_usage)
+    return StreamReader(operation, requested_model, choices, hides_usage=hides_usage, strict=strict)
 
 
 def models_body(names: Sequence[str]) -> bytes:

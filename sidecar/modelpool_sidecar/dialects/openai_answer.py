@@ -23,6 +23,8 @@ class Answer:
     response_id: str | None = None
     finish_reasons: tuple[str, ...] = ()
     error: ProviderError = NO_ERROR
+    dropped: int = 0
+    """Malformed events of a stream that were left out (B28)."""
 
 
 NO_ANSWER = Answer(Outcome.OK)

@@ -11,6 +11,7 @@ about a microsecond for a usual chunk. What an event means is told by one functi
 and text completions and `_response_event` for the Responses API.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from modelpool_sidecar.core import jsonspan, sse, usage
@@ -42,6 +43,9 @@ class StreamReader:
 
     `hides_usage`: the client did not ask for usage, we did; the extra chunk that tells it is not handed on (B32).
 
+    `strict`: whether no part of the answer may be missing, asked only when an event is malformed; None: always. Else
+    one in the text of an answer that goes on well is dropped and counted (B28).
+
     An error event is handed on as it came, because it is in the client's own terms, and nothing after it: no `[DONE]`.
     """
 
@@ -52,6 +56,7 @@ class StreamReader:
         choices: int = 1,
         *,
         hides_usage: bool = False,
+        strict: Callable[[], bool] | None = None,
     ) -> None:
         self.committed = False
         """Content, reasoning, a refusal or a tool call was seen, or a whole answer without any (B24)."""
@@ -73,6 +78,11 @@ class StreamReader:
         self._operation = operation
         self._choices = choices
         self._hides_usage = hides_usage
+        self.dropped = 0
+        """Malformed events that were left out."""
+        self._strict = strict
+        self._solid = True  # the last event was well-formed
+        self._tools = False
         self._model_literal = None if requested_model is None else jsonspan.quote(requested_model)
         self._scanner = sse.Scanner()
         self._read = self._response_event if operation is RESPONSES else self._chunk
@@ -135,6 +145,7 @@ class StreamReader:
             response_id=self._id,
             finish_reasons=self._reasons,
             error=self.error or NO_ERROR,
+            dropped=self.dropped,
         )
 
     def error_event(self, code: str, message: str) -> bytes:
@@ -172,11 +183,10 @@ class StreamReader:
         try:
             document = jsonspan.decode(event.data)
         except jsonspan.NotJsonError as exc:
-            self.broken = f"event {self.events} is not valid JSON: {exc}"
-            return b""
+            return self._malformed(event, f"event {self.events} is not valid JSON: {exc}")
         if not isinstance(document, dict):
-            self.broken = f"event {self.events} is not a JSON object"
-            return b""
+            return self._malformed(event, f"event {self.events} is not a JSON object")
+        self._solid = True
         if event.event == "error":
             self.error = openai_errors.error_of(document)
         else:
@@ -184,6 +194,15 @@ class StreamReader:
             if self._hides_usage and openai_usage.is_extra(document):
                 return b""
         return event.raw if self._model_literal is None else self._rewritten(event, document, self._model_literal)
+
+    def _malformed(self, event: sse.Event, why: str) -> bytes:
+        """Dropped in plain text, once in a row; else the stream cannot be read on. It never goes on to the client."""
+        plain = self.committed and not self._tools and b"tool" not in event.raw and b"function_call" not in event.raw
+        if plain and self._solid and self._strict is not None and not self._strict():
+            self.dropped, self._solid = self.dropped + 1, False
+        else:
+            self.broken = why
+        return b""
 
     def _end_of_stream(self) -> None:
         self.done = True
@@ -238,6 +257,8 @@ class StreamReader:
         delta = choice.get("delta") or choice.get("message")
         if not isinstance(delta, dict):
             return False
+        if delta.get("tool_calls") or delta.get("function_call"):
+            self._tools = True
         return any(value and name not in _NOT_OUTPUT for name, value in delta.items())
 
     # Responses
@@ -247,9 +268,11 @@ class StreamReader:
         sequence = event.get("sequence_number")
         if isinstance(sequence, int):
             self._sequence = sequence
-        response = event.get("response")
+        response, item = event.get("response"), event.get("item")
         if isinstance(response, dict):
             self._response(response)
+        if isinstance(item, dict) and item.get("type") not in ("message", "reasoning"):
+            self._tools = True
         typed = kind.startswith("response.")
         if kind == "error" or (not typed and event.get("error")):
             self.error = openai_errors.error_of(event)

@@ -48,6 +48,7 @@ class Metrics:
         self._retries = _counter(names.RETRIES, self.registry)
         self._cache = _counter(names.CACHE_REQUESTS, self.registry)
         self._recoveries = _counter(names.RECOVERED, self.registry)
+        self._dropped = _counter(names.DROPPED_EVENTS, self.registry)
         self._hedges = _counter(names.HEDGES, self.registry)
         self._tokens = _counter(names.TOKENS, self.registry)
         self._cost = _counter(names.COST_TOTAL, self.registry)
@@ -85,6 +86,8 @@ class Metrics:
             self._cache.of((pool, record.cache)).inc()
         for recovery in record.recoveries:
             self._recoveries.of((pool, recovery.mode or "None", recovery.result)).inc()
+        if record.dropped:
+            self._dropped.of((pool, record.target or "")).inc(record.dropped)
         for limit in record.observed:
             self._over.of((pool, limit)).inc()
         if record.caller is not None:

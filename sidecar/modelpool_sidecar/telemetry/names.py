@@ -178,6 +178,12 @@ RECOVERED = Metric(
     ("pool", "mode", "result"),
     "Streams that broke where the pool sets recovery: each attempt to go on by its way, and None where none was made.",
 )
+DROPPED_EVENTS = Metric(
+    "modelpool_stream_events_dropped_total",
+    "counter",
+    ("pool", "target"),
+    "Malformed events that were left out of streams of text that went on well.",
+)
 HEDGES = Metric(
     "modelpool_hedges_total",
     "counter",
@@ -267,6 +273,7 @@ METRICS: tuple[Metric, ...] = (
     FALLBACKS,
     RETRIES,
     RECOVERED,
+    DROPPED_EVENTS,
     HEDGES,
     CACHE_REQUESTS,
     CACHE_ENTRIES,

@@ -122,7 +122,7 @@ def test_after_the_first_content_a_fault_is_an_error_event_and_never_a_clean_end
         case "stall":
             bench.clock.advance(120)
         case "malformed":
-            attempt.data(b"data: {nonsense\n\n")
+            attempt.data(b"data: {nonsense\n\n" * 2)
         case "oversized":
             attempt.data(b"data: " + b"x" * 1_100_000)
     assert client.end == "failed"
@@ -400,3 +400,18 @@ def test_an_error_event_of_the_responses_api_is_in_its_own_terms() -> None:
     assert b"event: error\n" in client.body
     assert b"event: response.failed\n" in client.body
     assert client.end == "failed"
+
+
+@pytest.mark.parametrize("form", [None, {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}])
+def test_a_malformed_event_in_plain_text_costs_nothing_else_and_breaks_an_answer_of_a_form(form: Any) -> None:
+    """B28."""
+    bench = Bench(two())
+    body = {"model": "chat", "messages": [], "stream": True, **({"response_format": form} if form else {})}
+    client = bench.ask(body)
+    bench.upstream.last.head(200, SSE)
+    bench.upstream.last.data(ROLE + a_chunk("a") + b"data: {nonsense\n\n")
+    if form is None:
+        bench.upstream.last.data(a_chunk("b") + a_chunk(finish="stop") + DONE)
+        assert client.body == ROLE + a_chunk("a") + a_chunk("b") + a_chunk(finish="stop") + DONE
+    assert client.end == ("finished" if form is None else "failed")
+    assert bench.records[0].dropped == (1 if form is None else 0)

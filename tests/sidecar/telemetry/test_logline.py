@@ -76,13 +76,20 @@ def test_a_refusal_is_a_short_line():
 
 def test_every_part_of_a_record_has_its_field():
     told = {field.name for field in dataclasses.fields(Record)}
-    named = {"usage": "input_tokens", "first_token": "first_token_ms", "duration": "duration_ms", "queued": "queued_ms"}
+    named = {
+        "dropped": "dropped_events",
+        "usage": "input_tokens",
+        "first_token": "first_token_ms",
+        "duration": "duration_ms",
+        "queued": "queued_ms",
+    }
     assert {named.get(name, name) for name in told} - {"started"} <= set(logline.FIELDS)
 
 
 def test_the_fields_stand_in_the_documented_order():
     rare = {"first_token": 0.1, "client_retry": 1, "refusal": "upstream_error", "observed": ("pool/minute",)}
     broke = (Recovery("Replay", "Differs"), Recovery(None, "NotPossible", "inside reasoning"))
+    rare |= {"dropped": 2}
     rare |= {"attempts": (attempt(outrun=True, outcome=Outcome.CANCELLED), attempt(2, hedge=True))}
     told = record(cost=Decimal("0.1"), stream=True, caller="alice", queued=0.5, recoveries=broke, cache="miss", **rare)
     line = logline.log_line(told, trace_id="ab", ended=0.0)

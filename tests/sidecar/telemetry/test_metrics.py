@@ -202,6 +202,13 @@ def test_stances_and_requests_in_flight_are_looked_up_at_the_scrape(telemetry):
     assert value(telemetry, "modelpool_target_stance", **labels, stance="cooling") is None
 
 
+def test_events_that_were_left_out_are_counted(telemetry):
+    end(telemetry, record(dropped=2))
+    end(telemetry, record())
+    [family] = [each for name, each in full(telemetry).items() if name == "modelpool_stream_events_dropped_total"]
+    assert [sample.value for sample in family.samples if sample.name.endswith("_total")] == [3]
+
+
 def test_recoveries_are_counted_by_way_and_result(telemetry):
     end(telemetry, record(recoveries=(Recovery("Continue", "Failed"), Recovery("Replay", "Recovered"))))
     end(telemetry, record(recoveries=(Recovery(None, "NotPossible", "inside reasoning"),)))
@@ -216,7 +223,7 @@ def full(telemetry):
     rare = {"cost": Decimal("0.1"), "first_token": 0.1, "observed": ("pool/minute",)}
     end(telemetry, record(stream=True, attempts=(attempt(), retried, attempt(3)), **rare))
     end(telemetry, record(cost=Decimal("0.1"), caller="alice", queued=0.5, cache="miss"))
-    end(telemetry, record(recoveries=(Recovery("Replay", "Recovered"),)))
+    end(telemetry, record(recoveries=(Recovery("Replay", "Recovered"),), dropped=1))
     end(telemetry, record(attempts=(attempt(outrun=True), attempt(2, hedge=True))))
     telemetry.config_reload(True, "sha256:a")
     telemetry.metrics.check("openai", "Ok")
