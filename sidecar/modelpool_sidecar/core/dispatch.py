@@ -373,7 +373,7 @@ class Dispatch:
         if self.pool.strategy.type == "Weighted" and not self.pool.behind:
             return choose(free, lambda target: self.state.share(target, now), self.rng)
         answers = self.operation != EMBEDDINGS.name
-        keys = {self.pool.name: self.key, **self.inner_keys}
+        keys = self.inner_keys if self.key is None else {self.pool.name: self.key, **self.inner_keys}
         asking = Asking(self.state, self.rng, now, self.stream, keys, self.model, answers, self.asker)
         chosen: Target | None
         if self.pool.behind:
@@ -393,7 +393,8 @@ class Dispatch:
             return Block("pending", detail=" and ".join(secret.source for secret in missing))
         if self.state.unsupported(target.key, self.operation):
             return Block("unsupported")
-        limited = self._limited(target, now) if self._spills else None
+        bounded = target.limits or target.caps or target.passed
+        limited = self._limited(target, now) if bounded and self._spills else None
         if limited is not None:
             return limited
         if not health.available(now):
@@ -406,8 +407,6 @@ class Dispatch:
 
     def _limited(self, target: Target, now: float) -> Block | None:
         """Whether a limit of the target, of its provider or on the way is reached; looking takes nothing (B3)."""
-        if not (target.limits or target.caps or target.passed):
-            return None
         limits = self._limits(target)
         refused = self.state.levels.closed(limits, self.asker, now, self._tokens(target)) if limits else None
         full = self._full(target)
@@ -490,10 +489,11 @@ class Dispatch:
     def _begin(self, target: Target, now: float, *, hedge: bool = False) -> Step:
         block = Block("full", 1.0) if self._is_full(target) else None
         grip = NOTHING
-        full = self._full(target)
+        full = self._full(target) if target.caps or target.passed else None
         if full is not None:
             block = block or _at_its_limit(full)
-        if (limits := self._limits(target)) and block is None:
+        limits = self._limits(target) if target.passed else target.limits
+        if limits and block is None:
             found = self.state.levels.find(limits, self.asker, now, self._tokens(target))
             refused = found.refusal()
             if refused is None:
@@ -561,7 +561,8 @@ class Dispatch:
         return self._visits.get(target.name) or Visit()
 
     def _spent(self, now: float) -> Stop:
-        limited = (self._limited(target, now) for target in self._targets())
+        bounded = (each for each in self._targets() if each.limits or each.caps or each.passed)
+        limited = (self._limited(target, now) for target in bounded)
         waits = [block.wait for block in limited if block is not None and block.wait < math.inf]
         return Stop(verdict.spent(self.pool, self.failures, waits))
 

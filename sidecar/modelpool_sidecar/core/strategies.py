@@ -101,31 +101,31 @@ class Asking:
 
 def choose(asking: Asking, pool: Pool, targets: Sequence[C], values: Values[C]) -> tuple[C, Turn[C] | None]:
     """One of the targets by the strategy of their pool; there is at least one, and all are of one tier."""
-
-    def standing() -> Pulls[C]:
-        return present(targets, values.share, lambda _target: asking.rng())
-
     match pool.strategy.type:
         case "RoundRobin":
             return _turn(asking, pool, targets, values)
         case "LeastRequests":
-            return least_requests(standing(), values.in_flight, asking.rng), None
+            return least_requests(_standing(asking, targets, values), values.in_flight, asking.rng), None
         case "LowestLatency":
-            found = standing()
+            found = _standing(asking, targets, values)
             known = {target.name: values.latency(target) for target, _ in found}
             usual = average([wait for wait, _ in known.values()])
             waits = [usual if wait is None else wait for wait, _ in known.values()]
             return lowest_latency(found, waits, lambda target: known[target.name][1], asking.rng), None
         case "LowestCost":
-            return lowest_cost(standing(), values.price, asking.rng), None
+            return lowest_cost(_standing(asking, targets, values), values.price, asking.rng), None
         case "LowestUsage":
-            found = standing()
+            found = _standing(asking, targets, values)
             return lowest_usage(found, [values.used(target) for target, _ in found], asking.rng), None
         case "ConsistentHash" if (key := asking.keys.get(pool.name)) is not None:
             there = present(targets, values.share, lambda target: affinity.lot(key, target))
             return affinity.own(there, key, values.in_flight), None
         case _:
             return draw(pulls(targets, values.share), asking.rng), None
+
+
+def _standing(asking: Asking, targets: Sequence[C], values: Values[C]) -> Pulls[C]:
+    return present(targets, values.share, lambda _target: asking.rng())
 
 
 def _turn(asking: Asking, pool: Pool, targets: Sequence[C], values: Values[C]) -> tuple[C, Turn[C]]:
