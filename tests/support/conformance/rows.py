@@ -161,4 +161,4 @@ async def _alive(house: House, way: Way, row: Row) -> None:
             raise WrongError(f"afterwards: {seen.words} {seen.wrong}")
         if asyncio.get_running_loop().time() > end:
             raise WrongError(f"the {wanted} does not come back: {seen.words}")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.15)
