@@ -9,6 +9,7 @@ from conformance import (
     rows_commit,
     rows_connect,
     rows_down,
+    rows_malformed,
     rows_recovery,
     rows_status,
 )
@@ -18,6 +19,7 @@ ROWS: Sequence[Row] = (
     *rows_status.ROWS,
     *rows_connect.ROWS,
     *rows_body.ROWS,
+    *rows_malformed.ROWS,
     *rows_down.ROWS,
     *rows_commit.ROWS,
     *rows_recovery.ROWS,
