@@ -63,6 +63,7 @@ def of(
         chain.behind |= {inner.name: inner, **inner.behind}
         changes = parameters.merged(shared, compiled(target.parameters))
         match = tuple((header.name.lower(), header.value) for header in target.match_headers)
+        gated = inner.concurrency is not None or bool(inner.caller_caps or inner.caller_limits)
         for each in inner.targets.values():
             name = f"{target.name}/{each.name}"
             chain.targets[name] = replace(
@@ -79,6 +80,7 @@ def of(
                 through=through,
                 inner=each,
                 passed=(inner, *each.passed),
+                gated=gated or each.gated,
             )
     return chain
 

@@ -393,7 +393,7 @@ class Dispatch:
             return Block("pending", detail=" and ".join(secret.source for secret in missing))
         if self.state.unsupported(target.key, self.operation):
             return Block("unsupported")
-        bounded = target.limits or target.caps or target.passed
+        bounded = target.limits or target.caps or target.gated
         limited = self._limited(target, now) if bounded and self._spills else None
         if limited is not None:
             return limited
@@ -416,10 +416,10 @@ class Dispatch:
     def _full(self, target: Target) -> Limited | None:
         """Whether there is no place for one more attempt there, or on the way."""
         full = self.state.caps.refusal(target) if target.caps else None
-        return full or (chains.full(self.state, target, self.asker) if target.passed else None)
+        return full or (chains.full(self.state, target, self.asker) if target.gated else None)
 
     def _limits(self, target: Target) -> tuple[RequestLimit, ...]:
-        return chains.limits(target, self.asker) if target.passed else target.limits
+        return chains.limits(target, self.asker) if target.gated else target.limits
 
     def _tokens(self, target: Target) -> Tokens:
         """What the request is estimated to take there; one walk guesses once."""
@@ -489,10 +489,10 @@ class Dispatch:
     def _begin(self, target: Target, now: float, *, hedge: bool = False) -> Step:
         block = Block("full", 1.0) if self._is_full(target) else None
         grip = NOTHING
-        full = self._full(target) if target.caps or target.passed else None
+        full = self._full(target) if target.caps or target.gated else None
         if full is not None:
             block = block or _at_its_limit(full)
-        limits = self._limits(target) if target.passed else target.limits
+        limits = self._limits(target) if target.gated else target.limits
         if limits and block is None:
             found = self.state.levels.find(limits, self.asker, now, self._tokens(target))
             refused = found.refusal()
@@ -561,7 +561,7 @@ class Dispatch:
         return self._visits.get(target.name) or Visit()
 
     def _spent(self, now: float) -> Stop:
-        bounded = (each for each in self._targets() if each.limits or each.caps or each.passed)
+        bounded = (each for each in self._targets() if each.limits or each.caps or each.gated)
         limited = (self._limited(target, now) for target in bounded)
         waits = [block.wait for block in limited if block is not None and block.wait < math.inf]
         return Stop(verdict.spent(self.pool, self.failures, waits))

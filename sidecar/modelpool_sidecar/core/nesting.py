@@ -29,6 +29,14 @@ class Branch:
 
     entry: Target | PoolTarget
     targets: list[Target]
+    _below: "list[Branch] | None" = None
+
+    @property
+    def below(self) -> "list[Branch]":
+        """What the pool behind the entry would choose among: entries of its own, as far as they may be asked."""
+        if self._below is None:
+            self._below = branches(first_tier(self))
+        return self._below
 
     @property
     def name(self) -> str:
@@ -68,16 +76,16 @@ def choose(asking: Asking, pool: Pool, targets: Sequence[Target]) -> tuple[Targe
     """One of the targets that may be asked, all of one tier of the pool; None where there is none."""
     if not targets:
         return None, None
-    chosen, turns = _descend(asking, pool, _undrained(targets))
+    chosen, turns = _descend(asking, pool, branches(_undrained(targets)))
     return chosen, Turns(chosen, turns)
 
 
-def _descend(asking: Asking, pool: Pool, targets: Sequence[Target]) -> tuple[Target, tuple[Turn[Branch], ...]]:
-    branch, turn = strategies.choose(asking, pool, branches(targets), _Values(asking))
+def _descend(asking: Asking, pool: Pool, among: list[Branch]) -> tuple[Target, tuple[Turn[Branch], ...]]:
+    branch, turn = strategies.choose(asking, pool, among, _Values(asking)) if len(among) > 1 else (among[0], None)
     turns = () if turn is None else (turn,)
     if isinstance(branch.entry, Target):
         return branch.entry, turns
-    found, more = _descend(asking, branch.entry.pool, first_tier(branch))
+    found, more = _descend(asking, branch.entry.pool, branch.below)
     return next(target for target in branch.targets if target.inner is found), (*turns, *more)
 
 
@@ -118,24 +126,29 @@ class _Values:
     def share(self, each: Branch) -> float:
         if isinstance(each.entry, Target):
             return self._asking.share(each.entry)
-        return max(self.share(inner) for inner in branches(first_tier(each)))
+        most = 0.0
+        for inner in each.below:
+            most = max(most, self.share(inner))
+            if most >= 1:
+                break
+        return most
 
     def in_flight(self, each: Branch) -> int:
         if isinstance(each.entry, Target):
             return self._asking.in_flight(each.entry)
-        return sum(self.in_flight(inner) for inner in branches(first_tier(each)))
+        return sum(self.in_flight(inner) for inner in each.below)
 
     def latency(self, each: Branch) -> tuple[float | None, int]:
         if isinstance(each.entry, Target):
             return self._asking.latency(each.entry)
-        known = [self.latency(inner) for inner in branches(first_tier(each))]
+        known = [self.latency(inner) for inner in each.below]
         measured = [(wait * (1 + running), wait, running) for wait, running in known if wait is not None]
         return min(measured)[1:] if measured else (None, min(running for _, running in known))
 
     def price(self, each: Branch) -> Decimal | None:
         if isinstance(each.entry, Target):
             return self._asking.price(each.entry)
-        inner = branches(first_tier(each))
+        inner = each.below
         prices = [self.price(one) for one in inner]
         known = [price for price in prices if price is not None]
         if each.entry.pool.strategy.type == "LowestCost":
@@ -150,4 +163,4 @@ class _Values:
             return self._asking.used(each.entry)
         state, entry = self._asking.state, each.entry
         own = max(state.levels.used(entry.limits, self._asking.asker, self._asking.now), state.caps.used(entry.caps))
-        return max(own, min(self.used(inner) for inner in branches(first_tier(each))))
+        return max(own, min(self.used(inner) for inner in each.below))

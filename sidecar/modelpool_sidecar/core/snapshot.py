@@ -135,6 +135,8 @@ class Target:
     """The same target as the pool behind `through` knows it."""
     passed: tuple["Pool", ...] = ()
     """The pools on the way to it, the outermost first, its own left out."""
+    gated: bool = False
+    """Whether one of them counts what runs there, or has limits of single callers."""
 
 
 @dataclass(frozen=True, slots=True)
