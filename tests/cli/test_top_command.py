@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from builders import a_pool, a_provider, a_snapshot, a_target
+from builders import a_chain, a_pool, a_pool_target, a_provider, a_snapshot, a_target
 from cli_process import ROOT, Running, clean_env, modelpool
 from modelpool_cli import frame
 from modelpool_sidecar.core.state import State
@@ -72,6 +72,26 @@ def test_a_frame_tells_pool_targets_and_limits() -> None:
     assert "    limit few of target one  60 left of 60 per 1 min, whole  by x-tenant  values 0" in shown
     assert "    limit concurrency of target one  4 left of 4 at once, 0 in flight" in shown
     assert "    limit account of provider one  60 left of 60 per 1 min, whole  mode Observe  observed 0" in shown
+
+
+def test_a_frame_shows_targets_behind_a_pool_with_their_part_of_the_requests_and_the_limits_on_their_way() -> None:
+    """B7."""
+    near = a_pool("near", [a_target("east", weight=3), a_target("west")], limits={"requests": [MINUTE]})
+    hour = {"requests": [{**MINUTE, "name": "hour"}]}
+    chat = a_chain("chat", a_pool_target("near", weight=4, limits=hour), a_target("far", weight=1))
+    state = State().describe(a_snapshot([near, chat]), NOW)
+    told = {target["name"]: target for target in state["pools"][1]["targets"]}
+    assert {name: (each["through"], each["of"], each["part"]) for name, each in told.items()} == {
+        "far": ([], 5, 0.2),
+        "near/east": (["near"], 4, 0.6),
+        "near/west": (["near"], 4, 0.2),
+    }
+    assert state["pools"][1]["poolTargets"] == [{"name": "near", "pool": "near", "weight": 4, "priority": 0}]
+    shown = text({"inFlight": 0, "pools": [state["pools"][1]]})
+    assert re.search(r"near/east +serving +###### +3 of 4 ", shown)
+    assert re.search(r"far +serving +## +1 of 5 ", shown)
+    assert "limit hour of target chat/near" in shown
+    assert shown.count("limit minute of pool near") == 1
 
 
 def test_a_frame_says_how_streams_that_break_are_recovered() -> None:
