@@ -1,10 +1,10 @@
 """One call to the providers and all who wait for its answer: what its exchange takes for the client (B53).
 
-Theory. An exchange, or the queue before it, speaks to a `Call` as to any client; the call hands on what it hears to
-everybody who joined, and those who join late hear first what was said before. While the answer is recorded it is held
-here anyway, so that nobody is slowed by another; when it grows beyond what may be recorded, nobody joins any more, what
-was recorded is dropped, and the slowest client sets the pace (B30). A client that leaves ends nothing while another one
-waits; with the last one the call is cancelled at once (B31).
+Theory. An exchange, or the queue before it, speaks to a `Call` as to any client; the call keeps what it hears and hands
+it on to everybody who joined, each as fast as its connection takes it. While the answer is recorded it is held here
+anyway, so that nobody is slowed by another, and who joins late hears it from its beginning. When it grows beyond what
+may be recorded, nobody joins any more, what all have heard is dropped, and the slowest client sets the pace (B30). A
+client that leaves ends nothing while another one waits; with the last one the call is cancelled at once (B31).
 """
 
 import logging
@@ -66,13 +66,17 @@ class Room:
 @dataclass(eq=False, slots=True)
 class Listener:
     """One client of a call. `told`: its own limits, where it is not the one that the call was admitted for. `over`
-    hears once that nothing is owed to it any more; `left`: whether it went before the end."""
+    hears once that nothing is owed to it any more; `left`: whether it went before the end. `at`: how many pieces of the
+    answer it has; `full`: its connection takes no more for the moment;
+    `ended`: it was told how the answer ended."""
 
     downstream: Downstream
     shared: bool
     told: tuple[Told, ...]
     over: Callable[["Listener", bool], None]
+    at: int = 0
     full: bool = False
+    ended: bool = False
 
     def headers(self, headers: Headers) -> Headers:
         """The head as it is for this client: one that shares an answer pays nothing, and has limits of its own."""
@@ -107,8 +111,9 @@ class Call:
         self._most, self._room = recording, room
         self._closed, self._complete = closed, complete
         self._listeners: list[Listener] = []
-        self._chunks: list[bytes] = []
-        self._recorded = 0
+        self._pieces: list[bytes] = []
+        self._dropped = 0  # pieces that everybody has
+        self._recorded = 0  # bytes that the room counts
         self._recording = recording > 0
         self._open = True
         self._ended = False
@@ -137,8 +142,7 @@ class Call:
         downstream.on_drain_deadline = lambda: self._drain(listener)
         if self.status is not None:
             downstream.head(self.status, listener.headers(self.headers))
-            for chunk in self._chunks:
-                downstream.write(chunk)
+            self._feed(listener)
 
     # -- ports.Downstream
 
@@ -146,56 +150,102 @@ class Call:
         """To everybody; an answer that is none of the kind that is kept gets nobody more."""
         self.status, self.headers = status, headers
         if status != 200:
-            self._forget()
+            self._close()
         for listener in self._listeners:
             listener.downstream.head(status, listener.headers(headers))
 
     def write(self, data: bytes) -> bool:
         """To everybody. False: it is not recorded, and somebody's connection is full."""
+        self._pieces.append(data)
         self._record(data)
         for listener in self._listeners:
-            room = listener.downstream.write(data)
-            listener.full = not room and not self._recording
-        return not any(listener.full for listener in self._listeners)
+            self._feed(listener)
+        self._drop()
+        return self._recording or not self._is_full
 
     def finish(self) -> None:
         """The answer is whole: it is kept before anybody else can ask."""
         self._ended = True
         if self._recording:
             try:
-                self._complete(self, b"".join(self._chunks))
+                self._complete(self, b"".join(self._pieces))
             except Exception as error:  # whatever it is: the answer is there, and clients wait for it
                 faults.log(logger, "an answer could not be kept", error)
-        self._forget()
+        self._close()
         for listener in tuple(self._listeners):
-            listener.downstream.finish()
+            self._finish(listener)
 
     def fail(self, event: bytes | None) -> None:
-        """The answer is broken, for everybody (B25)."""
+        """The answer is broken, for everybody (B25); what came of it goes out before that is said."""
         self._ended = True
-        self._forget()
+        self._close()
         for listener in tuple(self._listeners):
+            for piece in self._pieces[listener.at - self._dropped :]:
+                listener.downstream.write(piece)
+            listener.ended = True
             listener.downstream.fail(event)
 
-    # -- those who listen
+    # -- what is recorded
 
     def _record(self, data: bytes) -> None:
         if not self._recording:
             return
         if self._recorded + len(data) > self._most or not self._room.take(len(data)):
-            self._forget()
+            self._close()
             return
         self._recorded += len(data)
-        self._chunks.append(data)
 
-    def _forget(self) -> None:
+    def _close(self) -> None:
         """Nothing is recorded any more, and nobody may join."""
-        self._room.taken -= self._recorded
-        self._recorded, self._recording = 0, False
-        self._chunks.clear()
+        self._recording = False
         if self._open:
             self._open = False
             self._closed()
+        self._drop()
+
+    def _drop(self) -> None:
+        """What everybody has is not held any longer, unless it is recorded."""
+        if self._recording:
+            return
+        heard = min((listener.at for listener in self._listeners), default=self._dropped + len(self._pieces))
+        del self._pieces[: heard - self._dropped]
+        self._dropped = heard
+        if not self._pieces:
+            self._room.taken -= self._recorded
+            self._recorded = 0
+
+    # -- those who listen
+
+    @property
+    def _is_full(self) -> bool:
+        return any(listener.full for listener in self._listeners)
+
+    def _feed(self, listener: Listener) -> None:
+        """As much as its connection takes."""
+        while not listener.full and listener.at < self._dropped + len(self._pieces):
+            piece = self._pieces[listener.at - self._dropped]
+            listener.at += 1
+            listener.full = not listener.downstream.write(piece)
+
+    def _finish(self, listener: Listener) -> None:
+        """It has all of it, and so its end; or not yet."""
+        if not listener.ended and listener.at == self._dropped + len(self._pieces):
+            listener.ended = True
+            listener.downstream.finish()
+
+    def _writable(self, listener: Listener) -> None:
+        listener.full = False
+        self._feed(listener)
+        self._drop()
+        if self._ended:
+            self._finish(listener)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Nobody is slow any more."""
+        if not self._recording and not self._is_full and self.on_writable is not None:
+            self.on_writable()
 
     def _left(self, listener: Listener) -> None:
         self._over(listener, left=True)
@@ -204,18 +254,14 @@ class Call:
         self._listeners.remove(listener)
         listener.over(listener, left)
         if self._listeners:
-            if listener.full and not any(each.full for each in self._listeners) and self.on_writable is not None:
-                self.on_writable()
+            self._drop()
+            if not self._ended:
+                self._go_on()
             return
         heard = self.on_delivered if self._ended else self.on_gone
-        self._forget()
+        self._close()
         if heard is not None:
             heard()
-
-    def _writable(self, listener: Listener) -> None:
-        was_full, listener.full = listener.full, False
-        if was_full and not any(each.full for each in self._listeners) and self.on_writable is not None:
-            self.on_writable()
 
     def _drain(self, listener: Listener) -> None:
         if self._ended or self.on_drain_deadline is None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from builders import a_chain, a_config, a_pool, a_pool_target, a_provider, a_snapshot, a_target
 from modelpool_config import callerkeys
@@ -465,20 +466,49 @@ def test_an_answer_that_is_too_large_to_keep_is_relayed_and_joined_by_nobody() -
     assert kept(it)["entries"] == 0
 
 
+class Slow(HeldDownstream):
+    """A client that takes one piece, and the next one when it is ready."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_full = False
+
+    def write(self, data: bytes) -> bool:
+        assert not self.is_full, "nothing is pushed into a full connection"
+        super().write(data)
+        self.is_full = True
+        return False
+
+    def ready(self) -> None:
+        self.is_full = False
+        if self.on_writable is not None:
+            self.on_writable()
+
+
+class Late(Slow):
+    """The same, which is told the rest where the answer breaks."""
+
+    def write(self, data: bytes) -> bool:
+        self.is_full = False
+        return super().write(data)
+
+
 def test_a_slow_client_slows_nobody_until_the_answer_is_too_large_to_keep() -> None:
     """B30."""
-    it = bench(cache={"max_bytes": 4_000})
-    slow, quick = it.ask(STREAM, downstream=HeldDownstream(room=100)), it.ask(STREAM)
-    stream(it, ROLE, a_chunk("x" * 1_000))
+    it, slow = bench(cache={"max_bytes": 4_000}), Slow()
+    it.ask(STREAM, downstream=slow)
+    quick = it.ask(STREAM)
+    stream(it, ROLE + a_chunk("x"), a_chunk("x" * 1_000))
+    assert (slow.body, quick.body) == (ROLE + a_chunk("x"), ROLE + a_chunk("x") + a_chunk("x" * 1_000))
     assert not it.upstream.last.paused
     it.upstream.last.data(a_chunk("x" * 3_000))
     assert it.upstream.last.paused
-    assert slow.on_writable is not None
-    assert quick.on_writable is not None
-    quick.on_writable()
-    assert it.upstream.last.paused, "the other one is still full"
-    slow.on_writable()
+    slow.ready()
+    assert it.upstream.last.paused, "there is more that it has not got"
+    slow.ready()
+    slow.ready()
     assert not it.upstream.last.paused
+    assert slow.body == quick.body
     it.upstream.last.data(a_chunk("y"))
     assert it.upstream.last.paused
     slow.leave()
@@ -487,6 +517,54 @@ def test_a_slow_client_slows_nobody_until_the_answer_is_too_large_to_keep() -> N
     it.upstream.last.end()
     assert quick.end == "finished"
     assert it.nothing_is_held()
+    assert it.proxy._caching._room.taken == 0
+
+
+def test_a_slow_client_gets_all_of_it_after_the_others_have_theirs() -> None:
+    it, slow = bench(), Slow()
+    quick = it.ask(STREAM)
+    it.ask(STREAM, downstream=slow)
+    stream(it, ROLE, a_chunk("hel"), a_chunk("lo"), a_chunk(finish="stop") + DONE)
+    it.upstream.last.end()
+    assert (quick.end, slow.end) == ("finished", None)
+    assert said(it.ask(STREAM)) == ["hit"], "it is kept already"
+    assert it.proxy.in_flight == 1, "its place is held to the end"
+    while slow.end is None:
+        assert it.proxy._caching._room.taken > 0
+        slow.ready()
+    assert (slow.body, slow.end) == (quick.body, "finished")
+    slow.ready()
+    assert it.proxy._caching._room.taken == 0
+    assert it.nothing_is_held()
+
+
+def test_a_slow_client_hears_what_came_before_it_hears_that_it_broke() -> None:
+    """B25: whatever is pushed then is no more than what was held anyway."""
+
+    it, slow = bench(), Late()
+    quick = it.ask(STREAM)
+    it.ask(STREAM, downstream=slow)
+    stream(it, ROLE, a_chunk("hel"), a_chunk("lo"))
+    it.upstream.last.error("cut")
+    assert (quick.end, slow.end) == ("failed", "failed")
+    assert slow.body == quick.body
+    assert it.nothing_is_held()
+
+
+def test_answers_that_are_recorded_share_one_room() -> None:
+    """B30."""
+    it = bench()
+    it.proxy._caching._room.most = 2_000
+    first, second = it.ask(STREAM), it.ask({**STREAM, "seed": 1})
+    for attempt in it.upstream.attempts:
+        attempt.head(200, SSE)
+        attempt.data(ROLE + a_chunk("x" * 1_000))
+    assert len(it.proxy._caching._calls) == 1, "for the second there was no room"
+    for attempt in it.upstream.attempts:
+        attempt.data(a_chunk(finish="stop") + DONE)
+        attempt.end()
+    assert (first.end, second.end, kept(it)["entries"]) == ("finished", "finished", 1)
+    assert it.proxy._caching._room.taken == 0
 
 
 def test_a_drain_ends_the_call_for_everybody() -> None:
@@ -502,11 +580,11 @@ def test_a_drain_ends_the_call_for_everybody() -> None:
 
 
 def test_a_drain_cuts_who_is_still_being_told() -> None:
-    class Slow(HeldDownstream):
+    class Lazy(HeldDownstream):
         def finish(self) -> None:
             """It takes its time."""
 
-    it, slow = bench(), Slow()
+    it, slow = bench(), Lazy()
     it.ask(QUESTION, downstream=slow)
     it.upstream.last.answer()
     assert (it.proxy.in_flight, slow.end) == (1, None)
@@ -559,48 +637,104 @@ def test_things_introduce_themselves_without_content() -> None:
 
 # Laws
 
-moves = st.lists(
-    st.sampled_from(["ask", "stream", "leave first", "leave last", "head", "data", "end", "break", "error"]),
-    max_size=30,
-)
+
+class Sharing(RuleBasedStateMachine):
+    """Clients with two questions that ask, hurry, dawdle and leave, and a provider that answers in whatever way.
+
+    B9, B11, B31: while anyone waits there is one call for each question, as long as its answer is small enough to be
+    shared; nobody's leaving ends another's answer; and in the end nothing is held.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        limit = {"name": "all", "max": 1_000, "per": 3_600_000, "burst": 1_000, "scope": "Sidecar"}
+        self.it = bench(cache={"ttl": 1, "max_bytes": 3_000}, limits={"requests": (limit,), "concurrency": None})
+        self.waiting: dict[str, list[HeldDownstream]] = {"one": [], "two": []}
+        self.attempts: dict[str, list[Any]] = {"one": [], "two": []}
+        self.everybody: list[HeldDownstream] = []
+
+    @rule(name=st.sampled_from(["one", "two"]), slow=st.booleans())
+    def ask(self, name: str, slow: bool) -> None:
+        self.it.clock.advance(0.01)  # what is kept is gone by now
+        client = Late() if slow else HeldDownstream()
+        before = len(self.it.upstream.attempts)
+        self.it.ask({**STREAM, "user": name}, downstream=client)
+        self.attempts[name] += self.it.upstream.attempts[before:]
+        self.waiting[name].append(client)
+        self.everybody.append(client)
+
+    @rule()
+    def ready(self) -> None:
+        for client in self.there:
+            if isinstance(client, Slow):
+                client.ready()
+
+    @property
+    def there(self) -> list[HeldDownstream]:
+        return [*self.waiting["one"], *self.waiting["two"]]
+
+    @rule(name=st.sampled_from(["one", "two"]), place=st.sampled_from([0, -1]))
+    def leave(self, name: str, place: int) -> None:
+        if self.waiting[name]:
+            self.waiting[name].pop(place).leave()
+
+    @rule(name=st.sampled_from(["one", "two"]), size=st.sampled_from([1, 3_000]))
+    def speak(self, name: str, size: int) -> None:
+        for attempt in self.begun(name):
+            attempt.data(a_chunk("x" * size))
+            attempt.large = attempt.large or size > 1
+
+    @rule(name=st.sampled_from(["one", "two"]))
+    def end(self, name: str) -> None:
+        for attempt in self.begun(name):
+            attempt.data(a_chunk("hi") + a_chunk(finish="stop") + DONE)
+            attempt.end()
+
+    @rule(name=st.sampled_from(["one", "two"]))
+    def cut(self, name: str) -> None:
+        for attempt in self.begun(name):
+            attempt.data(a_chunk("hi"))
+            attempt.error("cut")
+
+    @rule(name=st.sampled_from(["one", "two"]))
+    def refuse(self, name: str) -> None:
+        for attempt in self.attempts[name]:
+            if not getattr(attempt, "is_begun", False):
+                attempt.answer({"error": {"message": "no"}}, 400)
+
+    def begun(self, name: str) -> list[Any]:
+        for attempt in self.attempts[name]:
+            if not getattr(attempt, "is_begun", False):
+                attempt.is_begun, attempt.large = True, False
+                attempt.head(200, SSE)
+                attempt.data(ROLE)
+        return self.attempts[name]
+
+    @invariant()
+    def one_call_for_each_question(self) -> None:
+        for name, clients in self.waiting.items():
+            self.waiting[name] = [client for client in clients if client.end is None]
+            self.attempts[name] = running = [attempt for attempt in self.attempts[name] if attempt.open]
+            assert self.waiting[name] or not running, "nobody waits for it"
+            assert len([each for each in running if not getattr(each, "large", False)]) <= 1
+        assert self.it.proxy.in_flight <= len(self.everybody)
+
+    def teardown(self) -> None:
+        while slow := [each for each in self.there if isinstance(each, Slow) and each.end is None and each.is_full]:
+            for client in slow:
+                client.ready()
+        for client in self.everybody:
+            if client.end == "finished" and client.status == 200:
+                assert client.body.startswith(ROLE)
+                assert client.body.endswith(DONE)
+        for client in self.there:
+            client.leave()
+        assert self.it.nothing_is_held()
+        assert self.it.proxy._caching._room.taken == 0
+        assert not self.it.proxy._caching._calls
+        assert len(self.it.records) == len(self.everybody)
+        assert left(self.it)[0] == 1_000 - len(self.everybody)
 
 
-@given(moves)
-def test_whoever_leaves_there_is_one_call_while_anyone_waits_and_in_the_end_nothing_is_held(run: list[str]) -> None:
-    it = bench(cache={"ttl": 1})  # nothing that is kept is still there at the next step
-    waiting: list[HeldDownstream] = []
-    for what in run:
-        it.clock.advance(0.01)
-        waiting = [client for client in waiting if client.end is None]
-        running = [attempt for attempt in it.upstream.attempts if attempt.open]
-        assert len(running) == (1 if waiting else 0)
-        assert it.proxy.in_flight == len(running)
-        if what == "ask":
-            waiting.append(it.ask(STREAM))
-        elif waiting and what.startswith("leave"):
-            waiting.pop(0 if what == "leave first" else -1).leave()
-        elif running:
-            step(running[0], what)
-    for client in waiting:
-        client.leave()
-    assert it.nothing_is_held()
-    assert it.proxy._caching._room.taken == 0
-    assert not it.proxy._caching._calls
-    assert len(it.records) == sum(what == "ask" for what in run)
-
-
-def step(attempt: Any, what: str) -> None:
-    begun = getattr(attempt, "begun", False)
-    if not begun and what in ("head", "data", "end"):
-        attempt.head(200, SSE)
-        attempt.begun = True
-    if what == "data":
-        attempt.data(a_chunk("hi"))
-    elif what == "end":
-        attempt.data(a_chunk("hi") + a_chunk(finish="stop") + DONE)
-        attempt.end()
-    elif what == "break" and begun:
-        attempt.data(a_chunk("hi"))
-        attempt.error("cut")
-    elif what == "error" and not begun:
-        attempt.answer({"error": {"message": "no"}}, 400)
+TestSharing = Sharing.TestCase
+TestSharing.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
