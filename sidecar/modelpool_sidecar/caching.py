@@ -103,6 +103,7 @@ class Caching:
         downstream.head(200, (*headers, *kind, *limit_headers(held.told), *own, *framing))
         downstream.write(body)
         downstream.finish()
+        held.close()
         self._record(self._account(request, way, "hit", held), 200)
 
     def _share(self, request: Request, way: Way, downstream: Downstream, held: Grip, call: Call) -> None:
@@ -112,6 +113,7 @@ class Caching:
             source = call.source
             if source is None or (source.nothing_sent and not left):
                 held.give_back(self._services.clock.now())
+            held.close()
             if left:
                 noted.outcome = Outcome.CANCELLED
             elif source is not None:

@@ -273,12 +273,14 @@ class Bench:
         return downstream
 
     def nothing_is_held(self) -> bool:
-        """No place, permit, timer, attempt or exchange is left."""
+        """No place, permit, hold of a bucket, timer, attempt or exchange is left."""
+        buckets = self.state.levels.buckets
         return (
             self.proxy.in_flight == 0
             and self.room.taken_bytes == 0
             and self.clock.armed == 0
             and not any(attempt.open for attempt in self.upstream.attempts)
+            and not any(bucket.top for key in buckets for bucket in buckets.of(key).values())
             and not any(self.state.open_count(attempt.provider) for attempt in self.upstream.attempts)
         )
 

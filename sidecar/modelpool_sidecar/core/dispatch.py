@@ -394,14 +394,14 @@ class Dispatch:
         if self.state.unsupported(target.key, self.operation):
             return Block("unsupported")
         bounded = target.limits or target.caps or target.gated
-        limited = self._limited(target, now) if bounded and self._spills else None
+        limited = self._limited(target, now) if bounded and self.pool.fallback.spills else None
         if limited is not None:
             return limited
         if not health.available(now):
             until = health.until(now)
             wait = 0.0 if until is None else max(0.0, until - now)
             return Block("cooling", wait, health.reason, known=health.knows_wait)
-        if self._spills and self._is_full(target):
+        if self.pool.fallback.spills and self._is_full(target):
             return Block("full", 1.0)
         return None
 
@@ -410,8 +410,9 @@ class Dispatch:
         limits = self._limits(target)
         refused = self.state.levels.closed(limits, self.asker, now, self._tokens(target)) if limits else None
         full = self._full(target)
-        longest = max((each for each in (refused, full) if each is not None), key=_wait, default=None)
-        return None if longest is None else _at_its_limit(longest)
+        if refused is None and full is None:
+            return None
+        return _at_its_limit(max((each for each in (refused, full) if each is not None), key=_wait))
 
     def _full(self, target: Target) -> Limited | None:
         """Whether there is no place for one more attempt there, or on the way."""
@@ -439,13 +440,8 @@ class Dispatch:
         fallback = self.pool.fallback
         return Outcome.CONTENT_POLICY in fallback.outcomes or "ContentPolicy" in fallback.pools
 
-    @property
-    def _spills(self) -> bool:
-        """Whether a target at its cap is passed over; else the request that was meant for it is refused (B17)."""
-        return Outcome.LOCAL_LIMIT in self.pool.fallback.outcomes
-
     def _is_full(self, target: Target) -> bool:
-        return self.state.open_count(target.provider.name) >= target.provider.max_open
+        return self.state.caps.in_flight(target.places[1]) >= target.provider.max_open
 
     @property
     def _is_first_fallback(self) -> bool:

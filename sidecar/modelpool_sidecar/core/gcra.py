@@ -18,7 +18,7 @@ those below. The layers up to a hold's own are that lowest level, however many h
 they end. A hold whose layer is gone shares the one below; where there is none it has nothing to get back any more.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
 _MICROSECONDS = 1_000_000
@@ -36,6 +36,11 @@ class Shape:
     maximum: int
     per: int
     burst: int
+    whole: int = field(init=False, compare=False, repr=False)
+    """As much as it holds: `burst` times `per`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "whole", self.burst * self.per)
 
     @classmethod
     def of(cls, maximum: int, per: float, burst: int) -> "Shape":
@@ -44,7 +49,7 @@ class Shape:
 
     def remaining(self, level: int) -> int:
         """How many would be admitted at once where so much is taken."""
-        return max(0, (self.burst * self.per - level) // self.per)
+        return max(0, (self.whole - level) // self.per)
 
     def reset(self, level: int) -> float:
         """Seconds until nothing of it is taken any more, if nobody asks."""
@@ -87,7 +92,7 @@ class Hold:
         bucket, shape = self.bucket, self.shape
         owed = -more * shape.per
         if bucket.shape is not shape:  # the used share is kept when a bucket changes; so is the part of it that is owed
-            owed = owed * bucket.burst * bucket.per // (shape.burst * shape.per)
+            owed = owed * bucket.shape.whole // shape.whole
         bucket.give_back(self, owed, now)
         self.amount = used
         return 0

@@ -102,7 +102,7 @@ class Found:
             amount, over = 1, 0.0
             if limit.counts_tokens:
                 amount = limit.amount(tokens, bucket.burst)
-                if limit.too_large(tokens):
+                if amount > bucket.burst and limit.too_large(tokens):
                     over = math.inf
             level = bucket.due - moment * bucket.maximum
             if level > 0 and not over:
@@ -202,7 +202,8 @@ class Levels:
             if bucket.shape is not shape:
                 bucket.resize(shape, now)
                 self._rows.clear()  # the same bucket in another shape; who still asks by that one changes it back
-            same = same and limit.by == "Pool" and self.buckets.holds(limit.key, bucket)
+            if same:
+                same = limit.by == "Pool" and self.buckets.holds(limit.key, bucket)
             row.append((limit, name, bucket))
         if same and limits:
             if len(self._rows) >= ROWS:
@@ -235,12 +236,12 @@ class Levels:
         for limit, shape, level in entries:
             if limit.observe:
                 continue
-            left, reset = (shape.burst * shape.per - level) // shape.per, level / shape.maximum
-            other = best.get(limit.counts_tokens)
-            if other is None or left < other[0] or (left == other[0] and reset > other[1]):
-                best[limit.counts_tokens] = left, reset, limit
+            left, kind = (shape.whole - level) // shape.per, limit.counts_tokens
+            other = best.get(kind)
+            if other is None or left < other[0] or (left == other[0] and level / shape.maximum > other[1]):
+                best[kind] = left, level / shape.maximum, limit
         return tuple(
-            Told(self.share(limit), max(0, left), reset / 1_000_000, limit.unit) for left, reset, limit in best.values()
+            [Told(self.share(limit), max(0, left), reset / 1e6, limit.unit) for left, reset, limit in best.values()]
         )
 
     def observed(self, limit: RequestLimit) -> None:

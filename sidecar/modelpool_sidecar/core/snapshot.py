@@ -179,6 +179,11 @@ class Fallback:
     budget_per_second: int
     pools: Mapping[contract.Reason, tuple[str, ...]] = field(default_factory=dict)
     """By reason the pools that a request goes on to (B20)."""
+    spills: bool = field(init=False, compare=False)
+    """Whether a target at its cap is passed over; else the request that was meant for it is refused (B17)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spills", Outcome.LOCAL_LIMIT in self.outcomes)
 
     def names_status(self, status: int | None) -> bool:
         """Whether `statuses` names it: `5xx` names 503."""

@@ -96,7 +96,8 @@ class Asking:
 
     def used(self, each: Target) -> float:
         """Its own limits, its provider's, and those on the way to it."""
-        return max(self.state.levels.used(each.limits, self.asker, self.now), self.state.caps.used(each.caps, each))
+        used = self.state.levels.used(each.limits, self.asker, self.now) if each.limits else 0.0
+        return max(used, self.state.caps.used(each.caps, each)) if each.caps else used
 
 
 def choose(asking: Asking, pool: Pool, targets: Sequence[C], values: Values[C]) -> tuple[C, Turn[C] | None]:

@@ -235,3 +235,51 @@ def test_what_no_snapshot_mentions_is_forgotten() -> None:
     assert repr(state.estimates) == "<Estimates of 1 models, 1 pools>"
     state.retain(a_snapshot([]))
     assert repr(state.estimates) == "<Estimates of 0 models, 0 pools>"
+
+
+# -- divided
+
+
+@given(
+    st.integers(1, 12),
+    st.integers(1, 600),
+    st.integers(1, 600),
+    st.sampled_from(["Total", "Input", "Output"]),
+    st.lists(
+        st.tuples(
+            st.integers(0, 20_000), st.integers(0, 11), st.integers(0, 90), st.integers(0, 90), st.integers(0, 3)
+        ),
+        min_size=1,
+        max_size=120,
+    ),
+)
+def test_sidecars_that_divide_a_limit_on_tokens_let_pass_no_more_than_the_page_says(
+    count: int, maximum: int, burst: int, counted: str, requests: list[tuple[int, int, int, int, int]]
+) -> None:
+    """B13: in any stretch of time at most the larger of burst and n times the largest input, plus time * max / per, of
+    what is really used where no answer uses more than was reserved; n sidecars, any traffic, answers that overlap."""
+    pool = pool_of(tokens(max=maximum, burst=burst, scope="Divided", count=counted))
+    [limit] = pool.request_limits
+    sidecars, milliseconds = [State(sidecars=count) for _ in range(count)], 10**6
+    passed: list[list[int]] = []
+    running: list[tuple[Permit, Tokens, int]] = []
+    for pause, which, inputs, outputs, ended in requests:
+        milliseconds += pause
+        now = milliseconds / 1000
+        for permit, reserved, index in running[:ended]:
+            used = Tokens(reserved.input // 2, reserved.output // 3)
+            permit.settle(used, now)
+            permit.release()
+            passed[index][1] = min(passed[index][1], limit.settled(used))
+        del running[:ended]
+        permit_or_not = sidecars[which % count].admit(pool, now, asks(inputs, outputs))
+        if isinstance(permit_or_not, Permit):
+            running.append((permit_or_not, Tokens(inputs, outputs), len(passed)))
+            share = max(1, burst // count)
+            passed.append([milliseconds, limit.amount(Tokens(inputs, outputs), share)])
+    largest = max(1, *(inputs for _, _, inputs, _, _ in requests)) if counted != "Output" else 1
+    for index, (first, _) in enumerate(passed):
+        total = 0
+        for last, amount in passed[index:]:
+            total += amount
+            assert total <= max(burst, count * largest) + Fraction(last - first, 60_000) * maximum

@@ -319,6 +319,8 @@ def test_a_hit_takes_a_request_and_no_token_and_no_place() -> None:
     refused = it.ask(QUESTION)
     assert (refused.status, refused.error_code) == (429, "rate_limit_exceeded")
     assert (it.records[-1].cache, len(it.upstream.attempts)) == (None, 2)
+    it.upstream.last.answer()
+    assert it.nothing_is_held()
 
 
 def test_who_shares_a_call_takes_a_request_and_no_place_and_has_limits_of_its_own() -> None:
