@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from modelpool_config.models import Config, Fake
 from modelpool_sidecar import credentials as keys
+from modelpool_sidecar import openfiles
 from modelpool_sidecar.activechecks import ActiveChecks
 from modelpool_sidecar.admin import AdminServer
 from modelpool_sidecar.core.callers import Register
@@ -124,6 +125,7 @@ class Sidecar:
     async def start(self) -> None:
         """Listen on the three ports. OSError, with a sentence, where one is taken; then nothing is left open."""
         settings = self._settings
+        openfiles.raise_limit()
         try:
             sockets = await self._server.start(settings.data_hosts, settings.port)
             self.data_port = int(sockets[0].getsockname()[1])
