@@ -2,12 +2,13 @@
 
 The shell of `core.cache`. A hit, and one that shares a call, takes from the limits on requests of its caller and its
 pool, and from nothing else: no place, no tokens, no target. Calls are shared among equal requests that want their
-answer in the same form; a request that wants a new answer, or that gives up earlier than its pool does, calls alone.
+answer in the same form; a request that wants a new answer calls alone. A call that may be shared has its pool's
+deadline: a client that gives up earlier leaves it, and that ends it only where nobody else waits.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from modelpool_sidecar import account as accounts
@@ -67,7 +68,7 @@ class Caching:
         kept, call = self._find(request, way.pool, key, now), self._calls.get(form)
         if kept is None and call is None:
             self._cache.missed(way.pool)
-            self._call(request, way, downstream, "miss", key, None if _hurries(request, way.pool) else form)
+            self._call(request, way, downstream, "miss", key, form)
             return
         held = self._services.state.admit_stored(way.pool, now, way.asker)
         if isinstance(held, Limited):
@@ -133,7 +134,7 @@ class Caching:
         if form is not None:
             self._calls[form] = call
         call.join(Listener(downstream, False, (), lambda _listener, _left: None))
-        self._doors.admit(request, way, call)
+        self._doors.admit(request if form is None else replace(request, read_timeout=None), way, call)
 
     def _close(self, form: _Form | None) -> None:
         """Nobody may join it any more."""
@@ -185,11 +186,6 @@ def _key(request: Request, way: Way) -> bytes | None:
     targets = [target for tier in way.tiers for target in tier]
     asked = cacheable.asked(way.pool, request, targets)
     return None if isinstance(asked, str) else cachekey.key(way.pool, request, asked, way.asker, targets)
-
-
-def _hurries(request: Request, pool: Pool) -> bool:
-    """Whether its client gives up before the pool does: its call would end too early for others (B15)."""
-    return request.read_timeout is not None and request.read_timeout < pool.total
 
 
 def _kind(stream: bool) -> str:

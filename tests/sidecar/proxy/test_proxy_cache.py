@@ -442,19 +442,21 @@ def test_an_error_is_for_all_who_waited_and_nobody_after() -> None:
     assert len(it.upstream.attempts) == 2
 
 
-def test_a_client_in_a_hurry_calls_alone_and_may_share_the_call_of_another() -> None:
-    """B15: its deadline is its own."""
+def test_a_client_in_a_hurry_leads_and_shares_and_its_hurry_is_its_own() -> None:
+    """B15: it leaves when it has waited long enough, and others wait on."""
     hurry = {"x-stainless-read-timeout": "5"}
     it = bench()
-    it.ask(QUESTION, headers=hurry)
-    patient = it.ask(QUESTION)
-    assert len(it.upstream.attempts) == 2
-    sharing = it.ask(QUESTION, headers=hurry)
-    assert len(it.upstream.attempts) == 2
+    first, patient, sharing = it.ask(QUESTION, headers=hurry), it.ask(QUESTION), it.ask(QUESTION, headers=hurry)
+    assert len(it.upstream.attempts) == 1
     it.clock.advance(6)
     assert patient.status is None
-    it.upstream.attempts[1].answer()
-    assert said(patient, sharing) == ["miss", "shared"]
+    first.leave()
+    it.upstream.last.answer()
+    assert said(patient, sharing) == ["shared", "shared"]
+    alone = it.ask({**QUESTION, "temperature": 1}, headers=hurry)
+    it.clock.advance(6)
+    assert alone.status == 504
+    assert it.nothing_is_held()
 
 
 def test_an_answer_that_is_too_large_to_keep_is_relayed_and_joined_by_nobody() -> None:
