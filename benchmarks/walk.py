@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from modelpool_config import callerkeys
 from modelpool_config import models as contract
@@ -85,6 +86,10 @@ class Uses:
     caller: contract.Limits | None = None
 
 
+def _at_once(mode: Literal["Fixed", "Adaptive"] = "Fixed") -> contract.Limits:
+    return contract.Limits(concurrency=contract.Concurrency(max=100, mode=mode))
+
+
 ONE = contract.Limits(requests=(requests("all"),))
 TENANT, USER = requests("tenant", by="Header", header="x-tenant"), requests("user", by="Header", header="x-session")
 CASES: Mapping[str, Uses] = MappingProxyType(
@@ -95,6 +100,8 @@ CASES: Mapping[str, Uses] = MappingProxyType(
         "targets and Providers": Uses(
             target=contract.Limits(requests=(requests("t"),)), provider=contract.Limits(requests=(requests("p"),))
         ),
+        "at once at targets": Uses(target=_at_once(), provider=_at_once()),
+        "at once, found out": Uses(target=_at_once("Adaptive"), provider=_at_once("Adaptive")),
         "tokens": Uses(pool=contract.Limits(tokens=(tokens("minute"),))),
         "tokens everywhere": Uses(
             pool=contract.Limits(tokens=(tokens("minute"),)),

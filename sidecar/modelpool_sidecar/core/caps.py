@@ -90,10 +90,11 @@ class Caps:
         """The cap that stands in the way of one more, and of two the one that will for longer."""
         worst: Limited | None = None
         for cap in target.caps:
-            share, most = self.share(cap), self.allowed(cap)
-            if self.in_flight(cap.key) < share and (most == share or self._beside(cap, target) < most):
+            running, share = self._running.get(cap.key, _NOTHING), self.share(cap)
+            most = share if cap.identity is None else self.allowed(cap)
+            if running.count < share and (most == share or self._beside(cap, target) < most):
                 continue
-            wait = self._running.get(cap.key, _NOTHING).retry_after(most)
+            wait = running.retry_after(most)
             if worst is None or wait > worst.retry_after:
                 worst = Limited("concurrency", wait, most, "concurrency", level=cap.level, adaptive=most < share)
         return worst
