@@ -27,7 +27,7 @@ from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.ports import Downstream, Headers
 from modelpool_sidecar.queueing import Way
 from modelpool_sidecar.services import Services
-from modelpool_sidecar.sharing import Call, Listener, Result, Room
+from modelpool_sidecar.sharing import Call, Listener, Result
 
 _Form = tuple[bytes, bool, bool]
 """Equal requests that want equal bytes: the key, as a stream, with usage."""
@@ -49,7 +49,6 @@ class Caching:
         self._services, self._doors = services, doors
         self._cache = services.state.cache
         self._calls: dict[_Form, Call] = {}
-        self._room = Room()
 
     def __repr__(self) -> str:
         return f"<Caching: {self._cache!r}, {len(self._calls)} calls>"
@@ -130,7 +129,7 @@ class Caching:
         assert way.pool.cache is not None, "only a pool with a cache comes here"
         most = 0 if key is None else min(way.pool.cache.max_bytes, cache.MOST_ENTRY_BYTES)
         complete = partial(self._keep, request, way, key)
-        call = Call(result, most, self._room, partial(self._close, form), complete)
+        call = Call(result, most, self._services.room.lease(), partial(self._close, form), complete)
         if form is not None:
             self._calls[form] = call
         call.join(Listener(downstream, False, (), lambda _listener, _left: None))

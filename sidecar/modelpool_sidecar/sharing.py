@@ -16,6 +16,7 @@ from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.core.limits import Told
 from modelpool_sidecar.core.limits import headers as limit_headers
+from modelpool_sidecar.core.room import Lease
 from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.ports import Downstream, Headers
 
@@ -24,8 +25,8 @@ logger = logging.getLogger(__name__)
 Result = Literal["hit", "miss", "bypass", "shared"]
 """What `x-modelpool-cache` says."""
 
-MOST_RECORDED_BYTES = 32 * 1024 * 1024
-"""Of all answers that are being recorded at one moment."""
+SPARE_BYTES = 32 * 1024 * 1024
+"""So much room is left to what must be held, as bodies of requests: an answer goes out unrecorded, too (B30)."""
 
 _OWN = ("x-modelpool-cache", "x-modelpool-cost")
 _OWN_PREFIX = "x-ratelimit-"
@@ -45,22 +46,6 @@ class Source(Protocol):
     def pool(self) -> Pool: ...
     @property
     def nothing_sent(self) -> bool: ...
-
-
-class Room:
-    """The bytes that are being recorded, of all calls together."""
-
-    __slots__ = ("most", "taken")
-
-    def __init__(self, most: int = MOST_RECORDED_BYTES) -> None:
-        self.most, self.taken = most, 0
-
-    def take(self, count: int) -> bool:
-        """Whether there is room for so many more; then they are taken."""
-        if self.taken + count > self.most:
-            return False
-        self.taken += count
-        return True
 
 
 @dataclass(eq=False, slots=True)
@@ -96,7 +81,7 @@ class Call:
         self,
         result: Result,
         recording: int,
-        room: Room,
+        lease: Lease,
         closed: Callable[[], None],
         complete: Callable[["Call", bytes], None],
     ) -> None:
@@ -108,19 +93,18 @@ class Call:
         self.status: int | None = None
         self.headers: Headers = ()
         self.source: Source | None = None
-        self._most, self._room = recording, room
+        self._most, self._lease = recording, lease
         self._closed, self._complete = closed, complete
         self._listeners: list[Listener] = []
         self._pieces: list[bytes] = []
         self._dropped = 0  # pieces that everybody has
-        self._recorded = 0  # bytes that the room counts
         self._recording = recording > 0
         self._open = True
         self._ended = False
 
     def __repr__(self) -> str:
         stance = "over" if self._ended else "running" if self._open else "closed"
-        return f"<Call {stance}: {len(self._listeners)} clients, {self._recorded} bytes>"
+        return f"<Call {stance}: {len(self._listeners)} clients, {self._lease.taken_bytes} bytes>"
 
     @property
     def listeners(self) -> int:
@@ -190,10 +174,9 @@ class Call:
     def _record(self, data: bytes) -> None:
         if not self._recording:
             return
-        if self._recorded + len(data) > self._most or not self._room.take(len(data)):
+        lease, size = self._lease, len(data)
+        if lease.taken_bytes + size > self._most or not lease.fits(size + SPARE_BYTES) or not lease.take(size):
             self._close()
-            return
-        self._recorded += len(data)
 
     def _close(self) -> None:
         """Nothing is recorded any more, and nobody may join."""
@@ -211,8 +194,7 @@ class Call:
         del self._pieces[: heard - self._dropped]
         self._dropped = heard
         if not self._pieces:
-            self._room.taken -= self._recorded
-            self._recorded = 0
+            self._lease.release()
 
     # -- those who listen
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from builders import a_chain, a_config, a_pool, a_pool_target, a_provider, a_snapshot, a_target
 from modelpool_config import callerkeys
 from modelpool_config import models as contract
+from modelpool_sidecar import sharing
 from modelpool_sidecar.core.compiled import compile_config
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.snapshot import Snapshot
@@ -521,7 +522,7 @@ def test_a_slow_client_slows_nobody_until_the_answer_is_too_large_to_keep() -> N
     it.upstream.last.end()
     assert quick.end == "finished"
     assert it.nothing_is_held()
-    assert it.proxy._caching._room.taken == 0
+    assert it.room.taken_bytes == 0
 
 
 def test_a_slow_client_gets_all_of_it_after_the_others_have_theirs() -> None:
@@ -534,11 +535,11 @@ def test_a_slow_client_gets_all_of_it_after_the_others_have_theirs() -> None:
     assert said(it.ask(STREAM)) == ["hit"], "it is kept already"
     assert it.proxy.in_flight == 1, "its place is held to the end"
     while slow.end is None:
-        assert it.proxy._caching._room.taken > 0
+        assert it.room.taken_bytes > 0
         slow.ready()
     assert (slow.body, slow.end) == (quick.body, "finished")
     slow.ready()
-    assert it.proxy._caching._room.taken == 0
+    assert it.room.taken_bytes == 0
     assert it.nothing_is_held()
 
 
@@ -558,7 +559,7 @@ def test_a_slow_client_hears_what_came_before_it_hears_that_it_broke() -> None:
 def test_answers_that_are_recorded_share_one_room() -> None:
     """B30."""
     it = bench()
-    it.proxy._caching._room.most = 2_000
+    it.room.max_bytes = sharing.SPARE_BYTES + 2_000
     first, second = it.ask(STREAM), it.ask({**STREAM, "seed": 1})
     for attempt in it.upstream.attempts:
         attempt.head(200, SSE)
@@ -568,7 +569,7 @@ def test_answers_that_are_recorded_share_one_room() -> None:
         attempt.data(a_chunk(finish="stop") + DONE)
         attempt.end()
     assert (first.end, second.end, kept(it)["entries"]) == ("finished", "finished", 1)
-    assert it.proxy._caching._room.taken == 0
+    assert it.room.taken_bytes == 0
 
 
 def test_a_drain_ends_the_call_for_everybody() -> None:
@@ -636,7 +637,7 @@ def test_things_introduce_themselves_without_content() -> None:
     assert repr(it.proxy._caching) == "<Caching: <Cache: 0 answers, 0 bytes>, 1 calls>"
     it.upstream.last.answer()
     assert repr(call) == "<Call over: 0 clients, 0 bytes>"
-    assert it.proxy._caching._room.taken == 0
+    assert it.room.taken_bytes == 0
 
 
 # Laws
@@ -734,7 +735,7 @@ class Sharing(RuleBasedStateMachine):
         for client in self.there:
             client.leave()
         assert self.it.nothing_is_held()
-        assert self.it.proxy._caching._room.taken == 0
+        assert self.it.room.taken_bytes == 0
         assert not self.it.proxy._caching._calls
         assert len(self.it.records) == len(self.everybody)
         assert left(self.it)[0] == 1_000 - len(self.everybody)
