@@ -489,3 +489,19 @@ def test_pools_behind_targets_are_told_with_their_targets_limits_and_strategy(
     assert command(words, {}, "modelpool") == 0
     text = capsys.readouterr().out
     assert "near/...: those of pool near, chosen by its strategy RoundRobin; together weight 3" in text
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_an_end_after_an_early_head_is_told_as_the_error_event_that_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    """B24."""
+    (tmp_path / "all.yaml").write_text(
+        "apiVersion: modelpool.dev/v1alpha1\nkind: Provider\nmetadata: {name: small}\nspec: {dialect: Fake}\n---\n"
+        "apiVersion: modelpool.dev/v1alpha1\nkind: ModelPool\nmetadata: {name: chat}\nspec:\n"
+        "  streaming: {headHold: 0s}\n  targets: [{name: a, providerRef: {name: small}, model: x}]\n"
+        "  fallback: {sameTarget: {retries: 1, backoff: {initial: 9s, max: 9s}}}\n",
+        encoding="utf-8",
+    )
+    assert run(tmp_path, "--model", "chat", "--stream", "--operation", path) == 0
+    assert "\n  then an error event, upstream_unreachable\n" in capsys.readouterr().out
