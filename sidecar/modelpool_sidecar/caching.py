@@ -154,6 +154,8 @@ class Caching:
         if kept is None:
             return
         target, answer, now = source.account.target, source.account.answer, self._services.clock.now()
+        if answer is not None and answer.dropped:  # something of it is missing (B28)
+            return
         own = target.provider.response_headers if target is not None else ()
         entry = Entry(
             stream=stream,

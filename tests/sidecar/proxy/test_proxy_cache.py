@@ -169,6 +169,31 @@ def test_what_is_no_whole_answer_is_not_kept(case: str) -> None:
     assert kept(it)["entries"] == 0
 
 
+def test_an_answer_that_lost_an_event_is_not_kept() -> None:
+    """B28."""
+    it = bench()
+    first = it.ask(STREAM)
+    stream(it, ROLE + a_chunk("hel"), b"data: {nonsense\n\n", a_chunk("lo") + a_chunk(finish="stop") + DONE)
+    assert first.end == "finished"
+    assert kept(it)["entries"] == 0
+
+
+def test_what_passed_the_time_of_the_first_client_is_not_given_again() -> None:
+    """B24, B33: an early head, comments, and who answered."""
+    it = bench()
+    first = it.ask(STREAM)
+    it.clock.advance(40)
+    stream(it, SAID + DONE)
+    second = it.ask(STREAM)
+    assert first.body.endswith(SAID + DONE)
+    assert first.body.startswith(b": keep-alive")
+    assert second.body == SAID + DONE
+    assert (second.headers["content-type"], second.headers["x-modelpool-target"]) == (
+        "text/event-stream; charset=utf-8",
+        "primary",
+    )
+
+
 def test_a_stream_that_breaks_is_not_kept() -> None:
     it = bench()
     first, second = it.ask(STREAM), it.ask(STREAM)
