@@ -2,7 +2,8 @@
 
 openai for Python, sync and async; langchain-openai; the npm packages openai and ai. Each asks for every scene of
 `sdk_house`, streamed and not, all at once: the right class of error, no text twice, none that is missing unnoticed,
-nothing hangs, and no provider is asked more often than is bearable.
+nothing hangs, and no provider is asked more often than is bearable. A model that thinks
+for 400 s, to scale, keeps its stream by comments, also with node, which waits 300 s for a head (B24, B33).
 """
 
 import importlib.util
@@ -26,11 +27,11 @@ HALF = TEXT["primary"].partition("four")[0]
 SDKS = ("openai_sync", "openai_async", "langchain", "openai", "ai")
 
 WHOLE = {
-    **dict.fromkeys(("well",), "primary"),
+    **dict.fromkeys(("well", "thinks"), "primary"),
     **dict.fromkeys(("failed", "refused", "garbled", "cut", "reset", "stalled", "quiet-end", "replayed"), "backup"),
 }
 STREAMED = {
-    **dict.fromkeys(("well", "replayed"), "primary"),
+    **dict.fromkeys(("well", "replayed", "thinks"), "primary"),
     **dict.fromkeys(("failed", "refused", "garbled"), "backup"),
 }
 BROKEN = {
@@ -80,6 +81,8 @@ async def test_an_sdk_gets_the_whole_answer_or_the_right_error(sdk: str) -> None
 
     for name in (*SCENES, "nobody"):
         for stream, answers in ((False, WHOLE), (True, STREAMED)):
+            if name == "thinks" and not stream and sdk == "openai":
+                continue  # nothing can be sent before a whole answer: node gives up
             one = told[f"+{name}" if stream else name]
             if name in answers:
                 assert (one["text"], one["finish"], one["errors"]) == (TEXT[answers[name]], "stop", []), one

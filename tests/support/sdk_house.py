@@ -11,12 +11,12 @@ from builders import a_config, a_pool, a_target
 from conformance.house import House, house
 from conformance.provider import Fault, Turn
 from conformance.rows_body import breaks
-from conformance.rows_connect import silence
+from conformance.rows_connect import delayed, silence
 from conformance.rows_status import answers, said
 from conformance.speech import text_of
 
 TEXT = {who: text_of(who, "id-0-0") for who in ("primary", "backup")}
-PATIENT = {"connect": 2_500, "head": 2_500, "first_token": 2_500, "idle": 2_500}
+PATIENT = {"connect": 3_500, "head": 3_500, "first_token": 3_500, "idle": 3_500}
 """An SDK asks for everything at once, and the machine may be busy."""
 DOWN = answers(500, said("server_error"))
 
@@ -39,6 +39,7 @@ SCENES: Mapping[str, Scene] = {
     "reset": Scene(breaks("middle", "rst")),
     "stalled": Scene(breaks("middle", "stall")),
     "quiet-end": Scene(breaks("middle", "end")),
+    "thinks": Scene(delayed(2.0), pool={"streaming": {"head_hold": 200, "keep_alive": 200}}),
     "replayed": Scene(breaks("middle", "fin"), pool={"recovery": ("Replay",)}),
     "down": Scene(DOWN, DOWN),
     "busy": Scene(*[answers(529, said("overloaded_error"))] * 2),
