@@ -1,4 +1,4 @@
-"""Simulates 200 sidecars at a provider that is too small for them, and draws docs/simulation.svg.
+"""Simulates 200 sidecars at a provider that is too small for them, and draws docs/simulation.png.
 
     python benchmarks/simulation.py
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+import png
 import walk
 from modelpool_sidecar.core.dispatch import Dispatch, Sleep, Stop, Try
 from modelpool_sidecar.core.outcome import Outcome, classify
@@ -23,7 +24,7 @@ from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.core.verdict import Failure
 
-PAGE = Path(__file__).parents[1] / "docs" / "simulation.svg"
+PAGE = Path(__file__).parents[1] / "docs" / "simulation.png"
 SIDECARS, SECONDS, FLAP = 200, 120.0, (40.0, 70.0)
 LIMIT, OVER, ROOM = 200.0, 1.5, 2.0
 """Requests a second that the first provider takes; what is asked for and what the second one takes, in such limits."""
@@ -64,7 +65,7 @@ class Provider:
 class Result:
     """What became of the demand. `ideal`, `ideal_first`: what an omniscient client gets, and of it at the first one."""
 
-    asked: int
+    demand: list[float]
     answered: int
     ideal: int
     ideal_first: int
@@ -89,6 +90,11 @@ class Result:
     def burst(self) -> float:
         """The fullest 100 ms at the first provider, in means of those in which it was up."""
         return max(counted(self.first.seen, BIN)) / (self._up * BIN / (SECONDS - FLAP[1] + FLAP[0]))
+
+    @property
+    def lent(self) -> float:
+        """The fullest 100 ms at the first provider, in that of the demand: above 1 sidecars have met there."""
+        return max(counted(self.first.seen, BIN)) / max(counted(self.demand, BIN))
 
     @property
     def _up(self) -> int:
@@ -167,19 +173,23 @@ def run(waits: Waits, seed: int = 1, *, limit: float = LIMIT) -> Result:
         what(then)
     ideal = [Provider(limit, lambda: 1.0, FLAP), Provider(ROOM * limit, lambda: 1.0)]
     best = sum(any(provider.ask(moment)[0] == 200 for provider in ideal) for moment in moments)
-    return Result(len(moments), going.answered, best, len(ideal[0].served), first)
+    return Result(moments, going.answered, best, len(ideal[0].served), first)
 
 
 COLOURS = {"seen": "#8250df", "served": "#2da44e"}
 LEFT, TOP, WIDTH, HEIGHT, MOST = 48, 34, 560, 200, 400.0
+PAGE_SIZE = LEFT + WIDTH + 110, TOP + HEIGHT + 40
 TITLE = "Requests a second at the first provider: 200 sidecars, Retry-After 1 to 20 s"
 
 
 def picture() -> str:
-    """The whole file."""
+    """The drawing that the page shows as a PNG."""
     first = run("1 to 20").first
-    bounds = f'viewBox="0 0 {LEFT + WIDTH + 110} {TOP + HEIGHT + 40}" font-family="sans-serif" font-size="12"'
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {bounds}>', '<rect width="100%" height="100%" fill="#ffffff"/>']
+    bounds = f'width="{PAGE_SIZE[0]}" height="{PAGE_SIZE[1]}" font-family="sans-serif" font-size="12"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" style="display:block" {bounds}>',
+        '<rect width="100%" height="100%" fill="#ffffff"/>',
+    ]
     parts += [f'<text x="{LEFT}" y="18" fill="#222222">{TITLE}</text>']
     flap = f'x="{_x(FLAP[0])}" y="{TOP}" width="{_x(FLAP[1]) - _x(FLAP[0])}" height="{HEIGHT}"'
     parts += [f'<rect {flap} fill="#fbe9e7"/>', f'<text x="{_x(FLAP[0]) + 6}" y="{TOP + 14}" fill="#555555">503</text>']
@@ -212,6 +222,6 @@ def row(waits: Waits) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(picture(), encoding="utf-8")
+    PAGE.write_bytes(png.drawn(picture(), *PAGE_SIZE))
     print("\n".join(row(each) for each in get_args(Waits)))
     sys.exit(0)

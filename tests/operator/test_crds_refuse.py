@@ -251,7 +251,7 @@ EXAMPLES = [
     path
     for folder in ("examples", "docs")
     for path in sorted((ROOT / folder).rglob("*"))
-    if path.is_file() and path.suffix != ".svg"  # a picture is no example
+    if path.is_file() and path.suffix not in {".svg", ".png"}  # a picture is no example
 ]
 
 
