@@ -13,19 +13,19 @@ commits. It never sleeps and never sends: `Try` and `Sleep` are orders to the sh
   request at a time does (B36, B37). Known waits are answered at once.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelpool_sidecar.core import chains, nesting, repeating, verdict
-from modelpool_sidecar.core.allowance import NOBODY, NONE, Asker, RequestLimit, Tokens
+from modelpool_sidecar.core.allowance import NOBODY, NONE, Asker, Tokens
 from modelpool_sidecar.core.caps import Place
 from modelpool_sidecar.core.catalogue import EMBEDDINGS
 from modelpool_sidecar.core.health import Stance, Ticket
 from modelpool_sidecar.core.latency import Wait
 from modelpool_sidecar.core.levels import NOTHING, Grip
-from modelpool_sidecar.core.limits import Limited, Told
+from modelpool_sidecar.core.limits import Told
 from modelpool_sidecar.core.nesting import Turns
+from modelpool_sidecar.core.openings import Openings
 from modelpool_sidecar.core.outcome import BLAMELESS_STATUSES, Outcome
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.repeating import Visit
@@ -145,7 +145,10 @@ class Dispatch:
     _turn: Turn[Target] | Turns | None = None
     _freed: list[tuple[Pool, float]] = field(default_factory=list)
     _took: Grip = NOTHING
-    _guessed: dict[str, Tokens] | None = None
+    _openings: Openings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._openings = Openings(self.pool, self.state, self.operation, self.missing, self.asker)
 
     @property
     def told(self) -> tuple[Told, ...]:
@@ -292,7 +295,7 @@ class Dispatch:
     def outlook(self, now: float) -> Outlook:
         """What this walk finds if it starts now. Looking chooses nothing and takes nothing (B3)."""
         tiers = self._tiers()
-        blocks = {target.name: self._blocked(target, now) for tier in tiers for target in tier}
+        blocks = {target.name: self._openings.blocked(target, now) for tier in tiers for target in tier}
         free = [target for tier in tiers for target in tier if blocks[target.name] is None]
         first = next((target for target in free if target.weight > 0), free[0] if free else None)
         return Outlook(blocks, None if first is None else first.priority)
@@ -305,7 +308,9 @@ class Dispatch:
         chosen = self._pick(now, lambda _target: True)
         if chosen is not None:
             return self._begin(chosen, now)
-        blocks = [(target, block) for target in self._targets() if (block := self._blocked(target, now)) is not None]
+        blocks = [
+            (target, block) for target in self._targets() if (block := self._openings.blocked(target, now)) is not None
+        ]
         guessed = [(block.wait, index) for index, (_, block) in enumerate(blocks) if block.is_guess]
         soonest = blocks[min(guessed)[1]][0] if guessed else None
         if soonest is None or not (self.pool.last_resort and self.last_resort) or not self.state.health(soonest).vacant:
@@ -362,7 +367,7 @@ class Dispatch:
         """A target of the first tier that has an available one; drained by weight 0 only where no other is (B2)."""
         idle: Target | None = None
         for tier in self._tiers():
-            free = [target for target in tier if wanted(target) and self._blocked(target, now) is None]
+            free = [target for target in tier if wanted(target) and self._openings.blocked(target, now) is None]
             chosen = self._choose(free, now)
             if chosen is not None and chosen.weight > 0:
                 return chosen
@@ -382,66 +387,11 @@ class Dispatch:
             chosen, self._turn = asking.choose(self.pool, free)
         return chosen
 
-    # -- whether
-
-    def _blocked(self, target: Target, now: float) -> Block | None:
-        """Why a target can't be tried now; None = available (B5)."""
-        provider, health = target.provider, self.state.health(target)
-        if provider.drained:
-            return Block("drained")
-        if missing := self.missing(target):
-            return Block("pending", detail=" and ".join(secret.source for secret in missing))
-        if self.state.unsupported(target.key, self.operation):
-            return Block("unsupported")
-        bounded = target.limits or target.caps or target.gated
-        limited = self._limited(target, now) if bounded and self.pool.fallback.spills else None
-        if limited is not None:
-            return limited
-        if not health.available(now):
-            until = health.until(now)
-            wait = 0.0 if until is None else max(0.0, until - now)
-            return Block("cooling", wait, health.reason, known=health.knows_wait)
-        if self.pool.fallback.spills and self._is_full(target):
-            return Block("full", 1.0)
-        return None
-
-    def _limited(self, target: Target, now: float) -> Block | None:
-        """Whether a limit of the target, of its provider or on the way is reached; looking takes nothing (B3)."""
-        limits = self._limits(target)
-        refused = self.state.levels.closed(limits, self.asker, now, self._tokens(target)) if limits else None
-        full = self._full(target)
-        if refused is None and full is None:
-            return None
-        return _at_its_limit(max((each for each in (refused, full) if each is not None), key=_wait))
-
-    def _full(self, target: Target) -> Limited | None:
-        """Whether there is no place for one more attempt there, or on the way."""
-        full = self.state.caps.refusal(target) if target.caps else None
-        return full or (chains.full(self.state, target, self.asker) if target.gated else None)
-
-    def _limits(self, target: Target) -> tuple[RequestLimit, ...]:
-        return chains.limits(target, self.asker) if target.gated else target.limits
-
-    def _tokens(self, target: Target) -> Tokens:
-        """What the request is estimated to take there; one walk guesses once."""
-        size = self.asker.size
-        if size is None:
-            return self.asker.tokens
-        if self._guessed is None:
-            self._guessed = {}
-        guessed = self._guessed.get(target.name)
-        if guessed is None:
-            guessed = self._guessed[target.name] = self.state.estimates.of_target(self.pool, target, size)
-        return guessed
-
     @property
     def policy_is_fault(self) -> bool:
         """Whether an answer that a filter ended may go on elsewhere."""
         fallback = self.pool.fallback
         return Outcome.CONTENT_POLICY in fallback.outcomes or "ContentPolicy" in fallback.pools
-
-    def _is_full(self, target: Target) -> bool:
-        return self.state.caps.in_flight(target.places[1]) >= target.provider.max_open
 
     @property
     def _is_first_fallback(self) -> bool:
@@ -463,7 +413,7 @@ class Dispatch:
 
         A rate limit that this walk itself was told is no reason against: its own wait decides (B17).
         """
-        block = self._blocked(target, now)
+        block = self._openings.blocked(target, now)
         if block is None:
             return True
         own = block.reason is Outcome.RATE_LIMITED and self._visit(target).was_rate_limited
@@ -483,20 +433,10 @@ class Dispatch:
     # -- what is held
 
     def _begin(self, target: Target, now: float, *, hedge: bool = False) -> Step:
-        block = Block("full", 1.0) if self._is_full(target) else None
-        grip = NOTHING
-        full = self._full(target) if target.caps or target.gated else None
-        if full is not None:
-            block = block or _at_its_limit(full)
-        limits = self._limits(target) if target.gated else target.limits
-        if limits and block is None:
-            found = self.state.levels.find(limits, self.asker, now, self._tokens(target))
-            refused = found.refusal()
-            if refused is None:
-                self._took = grip = found.take()
-                self.observed = (*self.observed, *grip.observed)
-            else:
-                block = _at_its_limit(refused)
+        block, grip = self._openings.take(target, now)
+        if grip is not NOTHING:
+            self._took = grip
+            self.observed = (*self.observed, *grip.observed)
         if block is not None:
             if self.failures:
                 return self._spent(now)
@@ -557,26 +497,4 @@ class Dispatch:
         return self._visits.get(target.name) or Visit()
 
     def _spent(self, now: float) -> Stop:
-        bounded = (each for each in self._targets() if each.limits or each.caps or each.gated)
-        limited = (self._limited(target, now) for target in bounded)
-        waits = [block.wait for block in limited if block is not None and block.wait < math.inf]
-        return Stop(verdict.spent(self.pool, self.failures, waits))
-
-
-def _wait(refused: Limited) -> float:
-    return refused.retry_after
-
-
-def _at_its_limit(refused: Limited) -> Block:
-    whose = "its provider's" if refused.level == "provider" else "its"
-    if refused.level in ("pool", "caller"):  # a pool on the way
-        whose = f"pool {refused.owner.partition('/')[0]}'s"
-    if refused.kind == "concurrency":
-        kind = "adaptive limit" if refused.adaptive else "limit"
-        who = " for the caller" if refused.own else ""
-        return Block("limited", refused.retry_after, detail=f"{whose} {kind} of {refused.max} at once{who}")
-    unit = "" if refused.kind == "requests" else f" {refused.kind}"
-    values = f" for this value of {refused.header}" if refused.header else ""
-    asked = f", for about {refused.asked}" if unit else ""
-    what = f"{whose} limit {refused.limit!r} of {refused.max}{unit}{values}{asked}"
-    return Block("limited", refused.retry_after, detail=what)
+        return Stop(verdict.spent(self.pool, self.failures, self._openings.waits(self._targets(), now)))
