@@ -12,6 +12,7 @@ from conformance import (
     rows_malformed,
     rows_recovery,
     rows_status,
+    rows_usage,
 )
 from conformance.rows import Row
 
@@ -20,6 +21,7 @@ ROWS: Sequence[Row] = (
     *rows_connect.ROWS,
     *rows_body.ROWS,
     *rows_malformed.ROWS,
+    *rows_usage.ROWS,
     *rows_down.ROWS,
     *rows_commit.ROWS,
     *rows_recovery.ROWS,
