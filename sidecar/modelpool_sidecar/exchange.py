@@ -205,7 +205,7 @@ class Exchange:
             deadline_is_clients=self._hurried,
             outcome=partial(stateful.outcome, request),
             whole=request.stream and self._pool.streaming.complete,
-            opens=self._opens and not self._answering.begun,
+            opens=self._opens,
             usage=usage,
             lease=self._lease,
             choices=parsing.choices(body) if self._counts_anew(step) else request.choices,

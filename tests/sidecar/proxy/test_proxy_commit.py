@@ -220,6 +220,7 @@ def test_64_kib_without_content_open_the_head_and_commit_nothing() -> None:
     bench.upstream.last.error("cut")
     bench.upstream.last.head(200, SSE)
     bench.upstream.last.data(preamble)
+    assert client.body == b""  # where the head is out already, no content is committed by it either
     bench.upstream.last.data(a_chunk("hi") + ENDING)
     assert client.body == WHO_IS_BACKUP + preamble + a_chunk("hi") + ENDING
 
