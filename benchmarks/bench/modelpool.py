@@ -1,4 +1,4 @@
-"""modelpool's sidecar as a contender: one pool, two targets, limits and metrics on; once without, once with traces."""
+"""modelpool's sidecar as a contender: one pool, two targets, a limit, metrics; with all limits, and with traces."""
 
 import sys
 from dataclasses import dataclass
@@ -20,14 +20,32 @@ from modelpool_config.models import (
     RetryBudget,
     SameTarget,
     Target,
+    TokenLimit,
 )
 
 TRACED_SHARE = "0.1"
 """Of the requests, as the targets say; the exporter sends to the fake upstream, which throws the spans away."""
 
 
-def config(upstream: int) -> Config:
-    """What the compiler makes of one provider and one pool with nothing set but the limit; no limit is ever reached."""
+_MOST = 1_000_000_000
+
+
+def _requests(name: str, header: str | None = None) -> RequestLimit:
+    by = "Pool" if header is None else "Header"
+    return RequestLimit(name=name, max=_MOST, per=1_000, burst=_MOST, scope="Sidecar", by=by, header=header)
+
+
+def _tokens(name: str) -> TokenLimit:
+    return TokenLimit(name=name, max=_MOST, per=1_000, burst=_MOST, scope="Sidecar", count="Total")
+
+
+def config(upstream: int, *, limited: bool = False) -> Config:
+    """What the compiler makes of one provider and one pool with nothing set but the limit; no limit is ever reached.
+
+    `limited`: with limits on requests and tokens at pool, targets and provider, two of them by header, and LowestUsage.
+    """
+    each = Limits(requests=(_requests("requests"),), tokens=(_tokens("tokens"),)) if limited else Limits()
+    by_header = (_requests("host", "host"), _requests("kind", "content-type"))
     provider = Provider(
         name="provider",
         dialect="OpenAI",
@@ -50,14 +68,15 @@ def config(upstream: int) -> Config:
         connections=Connections(max_open=512, idle_timeout=60_000),
         trace_propagation="TraceContext",
         fake=None,
+        limits=each,
     )
     pool = Pool(
         name="chat",
         models=("chat",),
-        strategy="Weighted",
+        strategy="LowestUsage" if limited else "Weighted",
         targets=(
-            Target(name="first", provider="provider", model="fake-model", weight=3, priority=0),
-            Target(name="second", provider="provider", model="fake-model-mini", weight=1, priority=0),
+            Target(name="first", provider="provider", model="fake-model", weight=3, priority=0, limits=each),
+            Target(name="second", provider="provider", model="fake-model-mini", weight=1, priority=0, limits=each),
         ),
         unresolved=(),
         fallback=Fallback(
@@ -79,10 +98,9 @@ def config(upstream: int) -> Config:
             same_target=SameTarget(retries=None, initial=250, max=2_000, max_retry_after=0),
             retry_budget=RetryBudget(percent=20, min_per_second=3),
         ),
-        limits=Limits(
-            requests=(RequestLimit(name="requests", max=1_000_000, per=1_000, burst=1_000_000, scope="Sidecar"),),
-            concurrency=None,
-        ),
+        limits=Limits(requests=(_requests("requests"), *by_header), tokens=each.tokens)
+        if limited
+        else Limits(requests=(_requests("requests"),)),
         total=600_000,
         last_resort="SoonestToRecover",
         pinning="Allowed",
@@ -95,6 +113,7 @@ def config(upstream: int) -> Config:
 class Modelpool:
     name: str = "modelpool"
     traced: bool = False
+    limited: bool = False
 
     def missing(self) -> str | None:
         return None
@@ -103,7 +122,7 @@ class Modelpool:
         return version("modelpool")
 
     def prepare(self, place: Place) -> Launch:
-        (place.folder / "config.json").write_bytes(codec.encode(config(place.upstream)))
+        (place.folder / "config.json").write_bytes(codec.encode(config(place.upstream, limited=self.limited)))
         (place.folder / "credentials").mkdir()
         env = {
             "MODELPOOL_CONFIG_DIR": str(place.folder),

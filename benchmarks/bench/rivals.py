@@ -4,7 +4,12 @@ from bench.contenders import Contender
 from bench.modelpool import Modelpool
 from bench.nginx import Nginx
 
-CONTENDERS: tuple[Contender, ...] = (Nginx(), Modelpool(), Modelpool(name="modelpool-traced", traced=True))
+CONTENDERS: tuple[Contender, ...] = (
+    Nginx(),
+    Modelpool(),
+    Modelpool(name="modelpool-limits", limited=True),
+    Modelpool(name="modelpool-traced", traced=True),
+)
 REFERENCE = "nginx"
 """The table's ratios are multiples of its figures."""
 

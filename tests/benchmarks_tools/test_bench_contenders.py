@@ -53,7 +53,7 @@ def test_contenders_are_chosen_by_name_in_a_fixed_order() -> None:
 @pytest.mark.parametrize("only", ["apache", "nginx,apache", ","])
 def test_an_unknown_contender_is_refused_by_name(only: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", only]) == 2
-    assert "there is modelpool, modelpool-traced, nginx" in capsys.readouterr().err
+    assert "there is modelpool, modelpool-limits, modelpool-traced, nginx" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
