@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builders import a_pool, a_provider, a_snapshot, an_api_key
 from modelpool_sidecar.core.outcome import Outcome
@@ -219,3 +221,65 @@ def test_a_long_queue_of_requests_that_end_at_once_is_no_deep_stack() -> None:
     bench.upstream.last.answer()
     assert {each.error_code for each in waiting} == {"credential_pending"}
     assert bench.nothing_is_held()
+
+
+@pytest.mark.parametrize("first", ["the place", "the client"])
+def test_who_leaves_just_as_a_place_is_free_passes_it_on(first: str) -> None:
+    """B11, B31: whichever of the two comes first in the same moment."""
+    bench = Bench(queued(waiting=3))
+    bench.ask()
+    gone, stays = bench.ask(), bench.ask()
+    running = bench.upstream.last
+    if first == "the place":
+        running.answer()
+        gone.leave()
+    else:
+        gone.leave()
+        running.answer()
+    assert (bench.proxy.waiting, bench.proxy.in_flight) == (0, 1)
+    bench.upstream.last.answer()
+    assert (gone.status, stays.status) == (None, 200)
+    assert bench.nothing_is_held()
+
+
+@pytest.mark.parametrize("traffic", ["Drained", None])
+def test_a_thousand_who_wait_for_targets_that_are_gone_are_all_told(traffic: str | None) -> None:
+    limits = {"concurrency": {"max": 1, "queue": {"max": 1_000, "timeout": 10_000}}}
+    bench = Bench(a_snapshot([a_pool(limits=limits)]))
+    bench.ask()
+    waiting = [bench.ask() for _ in range(1_000)]
+    assert bench.proxy.waiting == 1_000
+    pools = [a_pool(limits=limits)] if traffic else [a_pool("other")]
+    reload(bench, a_snapshot(pools, [a_provider(traffic=traffic)] if traffic else None))
+    bench.upstream.last.answer()
+    assert {each.status for each in waiting} == {503 if traffic else 404}
+    assert bench.proxy.waiting == 0
+    assert bench.nothing_is_held()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4_000), st.sampled_from(["ask", "ask", "hurried", "answer", "leave"])), max_size=40
+    )
+)
+def test_nobody_waits_beyond_a_deadline_whatever_comes_and_goes(steps: list[tuple[int, str]]) -> None:
+    """B15: who waits is asked for, told, or gone within the queue's 10 s and the client's own time."""
+    bench = Bench(a_snapshot([a_pool(limits={"concurrency": {"max": 2, "queue": {"max": 9, "timeout": 10_000}}})]))
+    waiting: list[tuple[float, HeldDownstream]] = []
+    for pause, step in steps:
+        bench.clock.advance(pause / 1000)
+        now = bench.clock.now()
+        if step == "ask":
+            waiting.append((now + 10, bench.ask()))
+        elif step == "hurried":
+            waiting.append((now + 3, bench.ask(headers={"x-stainless-read-timeout": "3"})))
+        elif step == "leave" and waiting:
+            waiting.pop(0)[1].leave()
+        running = [attempt for attempt in bench.upstream.attempts if attempt.open]
+        if step == "answer" and running:
+            running[0].answer()
+        late = sum(until + 0.001 < now and each.status is None for until, each in waiting)
+        assert late <= bench.proxy.in_flight, "who is late has its place, and its answer goes on"
+    bench.clock.advance(10.001)
+    assert bench.proxy.waiting == 0
+    assert all(record.queued <= 10.001 for record in bench.records if record.queued is not None)
