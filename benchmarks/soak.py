@@ -46,7 +46,7 @@ FAULTS = [
     row.primary
     for row in ROWS
     if row.primary is not None and row.play is None and not row.padding and not (row.primary.door or row.primary.tls)
-    if not (row.primary.dns or row.primary.plain) and row.blame != "long" and row.lasting
+    if not (row.primary.dns or row.primary.plain) and row.blame != "long" and row.lasting and not row.partial
 ]
 
 
