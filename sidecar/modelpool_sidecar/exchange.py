@@ -68,9 +68,9 @@ class Exchange:
         self._keyring = Keyring(services.credentials)
         self._account = Account(now if arrived is None else arrived, request, pool, caller=asker.caller)
         self._account.queued = None if arrived is None else now - arrived
-        self._hurried = request.read_timeout is not None and request.read_timeout < pool.total
-        total = request.read_timeout if self._hurried and request.read_timeout is not None else pool.total
-        walks = Walks(services, reach, request, asker, self._keyring, self._account.started + total)
+        hurry = request.hurry(pool.total)
+        self._hurried, self._total = hurry is not None, pool.total if hurry is None else hurry
+        walks = Walks(services, reach, request, asker, self._keyring, self._account.started + self._total)
         self._dispatch = walks.first(pool, tiers)
         self._answering = Answering(downstream, self._account, pool, permit, self._dispatch)
         self._books = Books(services, reach, request, pool, self._account, permit, self._dispatch)
@@ -401,9 +401,8 @@ class Exchange:
 
     def _recoverable(self) -> Recovering:
         assert self._leg is not None, "an attempt was running"
-        total = self._pool.total if not self._hurried else self._request.read_timeout or self._pool.total
         ways, lease = self._dispatch.pool.recovery, self._services.room.lease()
-        return Recovering(self._request, ways, self._leg.step.target, total, self._account.model, lease)
+        return Recovering(self._request, ways, self._leg.step.target, self._total, self._account.model, lease)
 
     def _go_on(self) -> None:
         """The next target for the rest of the answer; the fault, where there is none."""

@@ -50,6 +50,7 @@ class Walks:
             once=request.ties.creates,
             earlier=earlier,
             hedged=pool.hedging is not None and onward.may_hedge(pool, request),
+            hurry=request.hurry(pool.total),
         )
 
     def _enter(self, pool: Pool, earlier: int) -> Dispatch | None:

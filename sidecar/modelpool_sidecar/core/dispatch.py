@@ -110,7 +110,7 @@ class Dispatch:
     `once`: what was sent is never sent again, because it may have made something (B15a).
     `earlier`: attempts that other pools made before (B20). `last_resort`: a target that cools may be asked (B37).
     `prefix`: what stands before the names of its targets where they are told. `hedged`: a second target may be asked
-    while the first one is (B23).
+    while the first one is (B23). `hurry`: the client's own timeout in seconds, where that made the deadline (B15).
     """
 
     pool: Pool
@@ -131,6 +131,7 @@ class Dispatch:
     last_resort: bool = True
     prefix: str = ""
     hedged: bool = False
+    hurry: float | None = None
     attempts: int = 0
     used: Tokens = NONE
     observed: tuple[str, ...] = ()
@@ -160,7 +161,7 @@ class Dispatch:
         if self._over is not None:
             return Stop(self._over)
         if now >= self.deadline:
-            return Stop(verdict.timed_out(self.pool, self.failures))
+            return Stop(verdict.timed_out(self.pool, self.failures, self.hurry))
         if not self._has_attempts:
             return self._spent(now)
         if self._last is None:

@@ -344,7 +344,7 @@ class Journey:
         if not failures:
             return self._soonest(self._said or answer)
         if now >= self.deadline:
-            return verdict.timed_out(self._first.pool, failures)
+            return verdict.timed_out(self._first.pool, failures, self._first.hurry)
         return verdict.spent(self._first.pool, failures, [wait for _, wait in self._ended])
 
     def _soonest(self, answer: Failure | Refusal) -> Failure | Refusal:

@@ -81,6 +81,10 @@ class Request:
     pool: str | None = None
     ties: Ties = FREE
 
+    def hurry(self, total: float) -> float | None:
+        """The client's own timeout in seconds, where it is shorter than the pool's `total` (B15)."""
+        return self.read_timeout if self.read_timeout is not None and self.read_timeout < total else None
+
     def __repr__(self) -> str:
         return f"<Request {self.operation.name} model={self.model!r} stream={self.stream} {len(self.body)} bytes>"
 

@@ -92,19 +92,20 @@ def _as_it_came(pool: Pool, failure: Failure) -> Failure | Refusal:
     )
 
 
-def timed_out(pool: Pool, failures: Sequence[Failure]) -> Failure | Refusal:
-    """The deadline has passed: what a provider said still counts more than that."""
+def timed_out(pool: Pool, failures: Sequence[Failure], hurry: float | None = None) -> Failure | Refusal:
+    """The deadline has passed: what a provider said still counts more than that. `hurry`: as in `deadline`."""
     if failures and not all(failure.outcome in _TIMES for failure in failures):
         answer = spent(pool, failures)
         if isinstance(answer, Failure) or answer.upstream_status is not None or answer.status == 429:
             return answer
-    return deadline(pool, failures)
+    return deadline(pool, failures, hurry)
 
 
-def deadline(pool: Pool, failures: Sequence[Failure]) -> Refusal:
-    """504: the time for the whole request is over."""
+def deadline(pool: Pool, failures: Sequence[Failure], hurry: float | None = None) -> Refusal:
+    """504: the time for the whole request is over. `hurry`: the client's own timeout, where that is the shorter one."""
     tried = f" after {_attempts(failures)}" if failures else ""
-    return Refusal("deadline_exceeded", f"pool {pool.name}: no answer within {pool.total:g} s{tried}", spent=True)
+    time = f"{pool.total:g} s" if hurry is None else f"the client's own timeout of {hurry:g} s"
+    return Refusal("deadline_exceeded", f"pool {pool.name}: no answer within {time}{tried}", spent=True)
 
 
 def none_available(pool: Pool, operation: str, blocks: Sequence[tuple[Target, Block]]) -> Refusal:

@@ -401,6 +401,8 @@ def test_the_clients_own_read_timeout_lowers_the_total() -> None:
     client = bench.ask(headers={"x-stainless-read-timeout": "3"})
     bench.clock.advance(3)
     assert client.status == 504
+    message = "pool chat: no answer within the client's own timeout of 3 s after 1 attempt"
+    assert client.json["error"]["message"].startswith(message), "the pool's total is not to blame"
 
 
 def test_a_backoff_is_slept_and_cancelled_when_the_client_leaves() -> None:
