@@ -192,13 +192,13 @@ def _targets(pool: Mapping[str, Any]) -> Iterator[Line]:
 
 def _of_targets(targets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Their limits and those of their providers, each once, under a name that says whose it is."""
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[tuple[str, str | None], Mapping[str, Any]] = {}
     for target in targets:
         for limit in target.get("limits", ()):
             owner = target["name"] if limit["level"] == "target" else target["provider"]
             owner = limit.get("owner", owner)
             name = f"{limit['name']} of {limit['level']} {owner}"
-            found[name] = {**limit, "name": name}
+            found[name, limit.get("count")] = {**limit, "name": name}  # one name may be of requests and of tokens
     return list(found.values())
 
 

@@ -127,6 +127,15 @@ def test_a_frame_names_callers_and_where_files_live() -> None:
     assert "\n  for 1 caller with a key of Secret team-keys\n" in text(state)
 
 
+def test_a_limit_on_requests_and_one_on_tokens_may_have_one_name() -> None:
+    state = a_state()
+    limit = {"name": "minute", "level": "provider", "max": 9, "per": 60.0, "burst": 9, "remaining": 9, "reset": 0.0}
+    state["pools"][0]["targets"][0]["limits"] = [limit, {**limit, "max": 700, "burst": 700, "count": "Total"}]
+    shown = text(state)
+    assert shown.count("limit minute of provider one") == 2
+    assert " of 700 " in shown
+
+
 STANDINGS: dict[str, tuple[dict[str, Any], str]] = {
     "drained": ({"blocked": "drained"}, "drained by hand"),
     "no key": ({"blocked": "pending"}, "no key yet"),
