@@ -29,11 +29,6 @@ class Tokens:
     input: int = 0
     output: int = 0
 
-    @property
-    def total(self) -> int:
-        """Both together."""
-        return self.input + self.output
-
     def __add__(self, other: "Tokens") -> "Tokens":
         return Tokens(self.input + other.input, self.output + other.output)
 
@@ -106,18 +101,6 @@ class RequestLimit:
         """What it counts, in a word."""
         return "requests"
 
-    def amount(self, tokens: Tokens, burst: int) -> int:
-        """What a request of so many tokens takes of a bucket of this size."""
-        return 1
-
-    def too_large(self, tokens: Tokens) -> bool:
-        """Whether it would never be admitted, however long it waited."""
-        return False
-
-    def settled(self, tokens: Tokens) -> int:
-        """What it has used in the end."""
-        return 1
-
 
 @dataclass(frozen=True, slots=True)
 class TokenLimit(RequestLimit):
@@ -137,16 +120,16 @@ class TokenLimit(RequestLimit):
         return "tokens"
 
     def amount(self, tokens: Tokens, burst: int) -> int:
-        """More than `burst` only where the input alone is."""
+        """What a request of so many takes of a bucket of this size: more than `burst` only where the input alone is."""
         counted = self._counted(tokens)
         return counted if counted <= burst else min(counted, max(burst, self._input(tokens)))
 
     def too_large(self, tokens: Tokens) -> bool:
-        """Its input alone is more than may ever come at once."""
+        """Whether it would never be admitted: its input alone is more than may ever come at once."""
         return self._input(tokens) > self.burst
 
     def settled(self, tokens: Tokens) -> int:
-        """What counts of it, all of it."""
+        """What it has used in the end: what counts of it, all of it."""
         return self._counted(tokens)
 
     def _input(self, tokens: Tokens) -> int:

@@ -63,7 +63,7 @@ class Grip:
             return
         self._settled = True
         for limit, name, hold in self._taken:
-            if limit.counts_tokens and (more := hold.settle(limit.settled(tokens), now)):
+            if isinstance(limit, TokenLimit) and (more := hold.settle(limit.settled(tokens), now)):
                 # Its bucket may have been whole, and forgotten, while the answer went on.
                 bucket = self._levels.buckets.keep(limit.key, name, hold.bucket)
                 self._more = (*self._more, bucket.take(now, more))
@@ -100,7 +100,7 @@ class Found:
         moment = micros(now)
         for limit, name, bucket in levels.row(limits, asker, now):
             amount, over = 1, 0.0
-            if limit.counts_tokens:
+            if isinstance(limit, TokenLimit):
                 amount = limit.amount(tokens, bucket.burst)
                 if amount > bucket.burst and limit.too_large(tokens):
                     over = math.inf
@@ -215,7 +215,7 @@ class Levels:
         """The refusal of `find`, for one who only looks: cheap where nothing is reached."""
         moment = micros(now)
         for limit, _, bucket in self.row(limits, asker, now):
-            amount = limit.amount(tokens, bucket.burst) if limit.counts_tokens else 1
+            amount = limit.amount(tokens, bucket.burst) if isinstance(limit, TokenLimit) else 1
             level = bucket.due - moment * bucket.maximum
             if (max(0, level)) > (bucket.burst - amount) * bucket.per and not limit.observe:
                 return self.find(limits, asker, now, tokens).refusal()

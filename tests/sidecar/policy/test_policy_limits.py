@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelpool_sidecar.core.allowance import RequestLimit
+from modelpool_sidecar.core.allowance import Asker, RequestLimit, who
 from modelpool_sidecar.core.gcra import Gcra, Shape
 from modelpool_sidecar.core.levels import Grip, Levels
 from modelpool_sidecar.core.limits import InFlight, Limited, Permit, duration
@@ -118,6 +118,10 @@ def test_the_same_shape_again_changes_nothing() -> None:
     for _ in range(100):
         bucket.resize(Shape.of(7, 60.0, 3), 11.3)
     assert (bucket.wait(11.3), bucket.reset(11.3)) == before
+
+
+def test_a_limit_that_is_not_divided_has_one_bucket_for_all() -> None:
+    assert who(REQUESTS, Asker((("x-tenant", "a"),), "default", "search")) == ""
 
 
 def test_looking_never_consumes() -> None:

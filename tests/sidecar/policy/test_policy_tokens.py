@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from builders import a_pool, a_snapshot, a_target, the_pool
 from modelpool_sidecar.core import estimate
-from modelpool_sidecar.core.allowance import Asker, Size, Tokens
+from modelpool_sidecar.core.allowance import Asker, Size, TokenLimit, Tokens
 from modelpool_sidecar.core.estimate import Estimates
 from modelpool_sidecar.core.gcra import Gcra, Shape
 from modelpool_sidecar.core.limits import Limited, Permit
@@ -260,6 +260,7 @@ def test_sidecars_that_divide_a_limit_on_tokens_let_pass_no_more_than_the_page_s
     what is really used where no answer uses more than was reserved; n sidecars, any traffic, answers that overlap."""
     pool = pool_of(tokens(max=maximum, burst=burst, scope="Divided", count=counted))
     [limit] = pool.request_limits
+    assert isinstance(limit, TokenLimit)
     sidecars, milliseconds = [State(sidecars=count) for _ in range(count)], 10**6
     passed: list[list[int]] = []
     running: list[tuple[Permit, Tokens, int]] = []
