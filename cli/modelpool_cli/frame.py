@@ -16,6 +16,7 @@ _BAR = 10
 _TARGET = frozenset(
     ("name", "provider", "model", "priority", "weight", "drained", "stance", "reason", "until", "share", "probe")
 ) | {"inFlight", "unsupported", "blocked", "why", "limits", "through", "of", "part"}
+_CALLERS_AT_MOST = 10
 _POOL = frozenset(
     ("name", "models", "closed", "message", "digest", "inFlight", "concurrency", "retriesLeft", "limits", "targets")
 ) | {
@@ -145,6 +146,19 @@ def _pool(pool: Mapping[str, Any]) -> Iterator[Line]:
         yield [(f"      {left_out['message']}", SOFT)]
     for limit in [*pool["limits"], *_of_targets(pool["targets"])]:
         yield _limit(limit)
+    yield from _of_callers(pool.get("callerLimits", ()))
+
+
+def _of_callers(limits: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
+    """Callers' own limits, as far as they are in use: those of which the least is left."""
+    used = sorted(
+        (limit for limit in limits if limit["remaining"] < _size(limit)),
+        key=lambda limit: float(limit["remaining"]) / _size(limit),
+    )
+    for limit in used[:_CALLERS_AT_MOST]:
+        yield _limit({**limit, "name": f"{limit['name']} of caller {limit['caller']}", "caller": None})
+    if len(used) > _CALLERS_AT_MOST:
+        yield [(f"    and {len(used) - _CALLERS_AT_MOST} limits more of callers that are in use", SOFT)]
 
 
 def _callers(callers: Mapping[str, Any]) -> str:
@@ -202,8 +216,13 @@ def _of_targets(targets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     return list(found.values())
 
 
+def _size(limit: Mapping[str, Any]) -> int:
+    """What is left of it while nobody uses it."""
+    return int(limit.get("burst") or limit["max"])
+
+
 def _limit(limit: Mapping[str, Any]) -> Line:
-    size = limit.get("burst") or limit["max"]
+    size = _size(limit)
     part = limit["remaining"] / size if size else 0.0
     colour = BAD if limit["remaining"] <= 0 else WAIT if part < 0.2 else GOOD
     per = f" per {seconds(limit['per']).replace('.0', '')}" if limit.get("per") else ""

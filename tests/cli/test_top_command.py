@@ -136,6 +136,20 @@ def test_a_limit_on_requests_and_one_on_tokens_may_have_one_name() -> None:
     assert " of 700 " in shown
 
 
+def test_the_callers_of_whose_limits_the_least_is_left_are_shown_and_nobody_who_uses_nothing() -> None:
+    state = a_state()
+    own = {"name": "minute", "level": "caller", "max": 20, "per": 60.0, "burst": 20, "reset": 1.0}
+    callers = [{**own, "caller": f"caller-{left:02}", "remaining": left} for left in range(21)]
+    state["pools"][0]["callerLimits"] = callers
+    shown = text(state)
+    assert "    limit minute of caller caller-00  0 left of 20 per 1 min" in shown
+    assert "caller-09" in shown
+    assert "caller-10" not in shown
+    assert "    and 10 limits more of callers that are in use" in shown
+    state["pools"][0]["callerLimits"] = callers[-1:]
+    assert "caller-20" not in text(state), "nothing of it is used"
+
+
 STANDINGS: dict[str, tuple[dict[str, Any], str]] = {
     "drained": ({"blocked": "drained"}, "drained by hand"),
     "no key": ({"blocked": "pending"}, "no key yet"),

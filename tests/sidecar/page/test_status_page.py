@@ -160,7 +160,9 @@ async def test_what_looks_like_markup_is_read_and_never_run(chromium: str) -> No
 
 
 async def test_who_may_use_a_pool_and_where_its_files_live_is_told_by_name_and_without_a_key(chromium: str) -> None:
-    callers = {"keys": "team", "source": "Secret team-keys"}
+    minute = {"name": "minute", "max": 5, "per": 60_000, "burst": 5, "scope": "Sidecar"}
+    entries = [{"name": name, "limits": {"requests": [minute]}} for name in ("batch", "search")]
+    callers = {"keys": "team", "source": "Secret team-keys", "entries": entries}
     pool = a_pool(targets=[a_target("primary")], callers=callers, stateful={"target": "primary"})
     key = "sk-of-search-0123456789abcdef"
     config = a_config(pools=[pool], providers=[a_fake("primary")])
@@ -173,6 +175,10 @@ async def test_who_may_use_a_pool_and_where_its_files_live_is_told_by_name_and_w
                 "files, batches and kept answers live at primary",
             )
             assert key not in shown
+            assert "of caller" not in shown, "nobody has used anything"
+            assert await ask(it, authorization=f"Bearer {key}-search") == 200
+            shown = await tab.shows("minute of caller search", "4 left")
+            assert "of caller batch" not in shown
 
 
 async def test_what_the_cache_keeps_is_told(chromium: str) -> None:
