@@ -9,6 +9,8 @@ from modelpool_sidecar.core.record import Record
 
 _COLUMNS = (("pool", 12), ("target", 12), ("attempts", 8), ("first token", 11), ("tokens", 9), ("duration", 8))
 
+_OF_CACHE: dict[str | None, str] = {"hit": "from the cache", "shared": "shares another one's answer"}
+
 HEADING = "  ".join(f"{name:<{width}}" for name, width in _COLUMNS).rstrip()
 
 
@@ -27,11 +29,13 @@ def line(record: Record) -> str:
 
 
 def _remark(record: Record) -> str:
-    """What is worth a word: the refusal, the outcome if it is not Ok, who failed before, who was outrun, a probe."""
+    """What is worth a word: the refusal, the outcome if it is not Ok, the cache, who failed or was outrun, a probe."""
     failed = [each for each in record.attempts[:-1] if each.outcome is not Outcome.OK and not each.outrun]
     words = []
     if record.refusal is not None:
         words.append(f"{record.status} {record.refusal}")
+    elif record.cache in _OF_CACHE:
+        words.append(_OF_CACHE[record.cache])
     elif record.outcome is None:
         words.append(record.route.removeprefix("/v1"))
     elif record.outcome is not Outcome.OK:

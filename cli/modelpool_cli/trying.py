@@ -40,6 +40,8 @@ def explain(told: Mapping[str, str], pool: Mapping[str, Any] | None) -> list[str
     if "target" in told:
         attempts = told.get("attempts", "1")
         tries = "on the first attempt" if attempts == "1" else f"after {attempts} attempts"
+        if told.get("cache") == "hit":
+            tries = "kept from an earlier request"
         lines.append(f"pool {told.get('pool')} -> target {told['target']}, {tries} (config {told.get('config', '-')})")
     elif "pool" in told:
         lines.append(f"pool {told['pool']}: no target answered")

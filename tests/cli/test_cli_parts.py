@@ -85,6 +85,8 @@ def test_what_went_wrong_stands_at_the_end() -> None:
     assert live.line(record(outcome=None, refusal="model_not_found", status=404)).endswith("s    404 model_not_found")
     outrun = (tried(1, "primary", Outcome.CANCELLED, outrun=True), tried(2, "backup", Outcome.OK, hedge=True))
     assert live.line(record(attempts=outrun)).endswith("s    faster than primary")
+    assert live.line(record(outcome=None, cache="hit")).endswith("s    from the cache")
+    assert live.line(record(outcome=None, cache="shared")).endswith("s    shares another one's answer")
     failed = record(outcome=Outcome.FAILED, status=503, attempts=(tried(1, "primary", Outcome.FAILED),))
     assert live.line(failed).endswith("s    503 Failed")
 
@@ -350,6 +352,8 @@ def test_why_a_target_answered_is_told_from_headers_and_state() -> None:
         "pool chat -> target a, after 2 attempts (config c0)",
         "* a: probing (Failed), drained by hand, priority 0, weight 1 of 1, 25% of it while it comes back",
     ]
+    kept = {"pool": "chat", "target": "a", "attempts": "0", "config": "c0", "cache": "hit"}
+    assert trying.explain(kept, None) == ["pool chat -> target a, kept from an earlier request (config c0)"]
     assert trying.explain({"pool": "chat"}, None) == ["pool chat: no target answered"]
     assert trying.explain({}, None) == []
 
