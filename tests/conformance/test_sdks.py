@@ -6,6 +6,7 @@ nothing hangs, and no provider is asked more often than is bearable. A model tha
 for 400 s, to scale, keeps its stream by comments, also with node, which waits 300 s for a head (B24, B33).
 """
 
+import asyncio
 import importlib.util
 import os
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 import sdk_house
 import sdk_packages
+from conformance.pace import Pace
 from one_builder import CannotBuildError
 from sdk_house import SCENES, TEXT
 
@@ -24,6 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sdks")]
 
 SCRIPT = Path(sdk_packages.SOURCES) / "sdks.py"
 HALF = TEXT["primary"].partition("four")[0]
+ROUNDS = 4
+"""A deadline that is missed because the machine stood still says nothing: then all is asked again, so often at most."""
 SDKS = ("openai_sync", "openai_async", "langchain", "openai", "ai")
 
 WHOLE = {
@@ -73,7 +77,29 @@ def facts(told: dict[str, Any]) -> set[tuple[int | None, str | None]]:
 
 @pytest.mark.parametrize("sdk", SDKS)
 async def test_an_sdk_gets_the_whole_answer_or_the_right_error(sdk: str) -> None:
-    started = program(sdk)
+    started, pace, loop = program(sdk), Pace(), asyncio.get_running_loop()
+    try:
+        for _ in range(ROUNDS):
+            began = loop.time()
+            wrong = await _wrong(sdk, started)
+            if wrong is None or not pace.stood_still(began):
+                break
+    finally:
+        await pace.close()
+    if wrong is not None:
+        raise wrong
+
+
+async def _wrong(sdk: str, started: list[str]) -> AssertionError | None:
+    """What does not hold in one round of all scenes."""
+    try:
+        await _round(sdk, started)
+    except AssertionError as error:
+        return error
+    return None
+
+
+async def _round(sdk: str, started: list[str]) -> None:
     async with sdk_house.sdk_house() as held:
         told = await sdk_house.asked(held, started, sdk)
         asked = Counter((provider.name, ask.model) for provider in held.providers.values() for ask in provider.asks)

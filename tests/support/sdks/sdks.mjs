@@ -21,8 +21,8 @@ function told(error) {
 async function openai() {
   const { default: OpenAI } = await import("openai");
   const usual = new OpenAI({ baseURL, apiKey: "unused" });
-  // For the five minutes that node waits for a head, where 2 s stand for 400.
-  const impatient = new OpenAI({ baseURL, apiKey: "unused", timeout: 1500, maxRetries: 0 });
+  // For the five minutes that node waits for a head, where 3 s stand for 400.
+  const impatient = new OpenAI({ baseURL, apiKey: "unused", timeout: 2200, maxRetries: 0 });
   const of = (model) => (model.startsWith("thinks") ? impatient : usual);
   const ask = (model) => ({ model, messages: [{ role: "user", content: "id-0-0 hello" }] });
   return {

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 ASK: Any = [{"role": "user", "content": "id-0-0 hello"}]
-PATIENCE_SECONDS = 3.0
-"""For the ten minutes that the SDK waits for the next byte, where 2 s stand for 400."""
+PATIENCE_SECONDS = 5.0
+"""For the ten minutes that the SDK waits for the next byte, where 3 s stand for 400."""
 BEGAN = time.monotonic()
 
 
