@@ -173,7 +173,10 @@ class DataServer:
         loop = asyncio.get_running_loop()
         sockets = listening.bind(hosts, port)
         for sock in sockets:
-            self._listeners.append(await loop.create_server(self._server, sock=sock, backlog=_BACKLOG))
+            listener = await loop.create_server(self._server, sock=sock, backlog=_BACKLOG, start_serving=False)
+            self._listeners.append(listener)
+        for listener in self._listeners:  # held before they serve: `drain` closes all, also where this is cancelled
+            await listener.start_serving()
         return sockets
 
     async def drain(self, grace: float) -> None:

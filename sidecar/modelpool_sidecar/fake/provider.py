@@ -105,7 +105,9 @@ class FakeProvider:
         if self._address is None:
             self._script.replace(self._steps, self._now())
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connection, host, port)
+        # Held before it serves, so that who is cancelled meanwhile leaves no listener that `stop` does not know.
+        self._server = await loop.create_server(self._connection, host, port, start_serving=False)
+        await self._server.start_serving()
         self._address = (host, self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

@@ -36,7 +36,11 @@ class Client:
         sock.setblocking(False)
         if self._receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self._port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self._port))
+        except BaseException:
+            sock.close()
+            raise
         limit = 1 << 16 if self._receive_buffer is None else self._receive_buffer
         self.reader, self.writer = await asyncio.open_connection(sock=sock, limit=limit)
 

@@ -247,7 +247,9 @@ class Provider:
         if self.contexts is not None and not fault.plain:
             context = self.contexts[1 if fault.tls else 0]
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Wire(self), sock=listener, ssl=context)
+        # Held before it serves: whoever is cancelled while it begins leaves no listener that nobody closes.
+        self._server = await loop.create_server(lambda: Wire(self), sock=listener, ssl=context, start_serving=False)
+        await self._server.start_serving()
 
     async def _close(self) -> None:
         if self._server is not None:
