@@ -384,6 +384,8 @@ class AttemptRun:
         reader = self._reader
         assert reader is not None, "a stream has its reader"
         self._pass_on(reader, reader.close())
+        if self._phase != "stream":  # what came at last was of no use to the owner
+            return
         if reader.error is not None:
             self._error_event(reader)
         elif reader.finished or reader.done:

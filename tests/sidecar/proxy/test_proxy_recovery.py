@@ -213,6 +213,22 @@ def test_after_a_replay_that_differs_the_next_way_is_tried() -> None:
     assert bench.records[0].recoveries == (Recovery("Replay", "Differs"), Recovery("Continue", "Recovered"))
 
 
+@pytest.mark.parametrize("known", [[" one"], []], ids=["after some of it", "with its first text"])
+def test_a_replay_that_differs_in_its_very_last_bytes_does_not_cost_the_attempt_after_it(known: list[str]) -> None:
+    bench = Bench(pool_of("Replay", "Continue", targets=3, prefill=("third",)))
+    client = begun(bench)
+    breaks(bench, "cut")
+    bench.upstream.last.head(200, SSE)
+    bench.upstream.last.data(texts("backup", known) + chunk("backup", {"content": " TWO"}).rstrip())
+    bench.upstream.last.end()
+    bench.clock.advance(0)
+    goes_on(bench, "third", WORDS[3:])
+    assert one_stream(client) == "".join(WORDS)
+    assert bench.records[0].recoveries == (Recovery("Replay", "Differs"), Recovery("Continue", "Recovered"))
+    bench.clock.advance(1)
+    assert bench.nothing_is_held()
+
+
 def test_a_second_break_is_recovered_again_from_the_text_by_then() -> None:
     bench = Bench(pool_of("Continue", "Replay", targets=3, prefill=("backup",)))
     client = begun(bench, words=2)
