@@ -49,8 +49,8 @@ def refused(status: int, body: bytes) -> bool:
 
 
 def is_extra(chunk: dict[str, Any]) -> bool:
-    """Whether this is the chunk that comes because the option was set: usage, and no choice."""
-    return chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
+    """Whether this is the chunk that comes because the option was set: usage, and no choice, however that is said."""
+    return not chunk.get("choices") and isinstance(chunk.get("usage"), dict)
 
 
 def _put(body: bytes, brace: int, member: bytes) -> bytes:

@@ -70,7 +70,9 @@ def test_a_refusal_names_the_option(status: int, body: bytes, is_refusal: bool) 
         ({"choices": [], "usage": None}, False),
         ({"choices": [], "prompt_filter_results": []}, False),
         ({"choices": [{"delta": {}}], "usage": {"prompt_tokens": 1}}, False),
-        ({"usage": {"prompt_tokens": 1}}, False),
+        ({"choices": None, "usage": {"prompt_tokens": 1}}, True),
+        ({"usage": {"prompt_tokens": 1}}, True),
+        ({"usage": None}, False),
     ],
 )
 def test_only_usage_without_choices_is_extra(chunk: dict[str, Any], is_extra: bool) -> None:
