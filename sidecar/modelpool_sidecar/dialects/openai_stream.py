@@ -125,7 +125,7 @@ class StreamReader:
 
     def _rest(self) -> bytes:
         event = None if self._ended() else self._scanner.close()
-        if event is None or event.comment_only or len(event.raw) > self.max_event_bytes:
+        if event is None or event.comment_only or not event.data or len(event.raw) > self.max_event_bytes:
             return b""
         if not event.data.startswith(b"[DONE]"):
             try:
@@ -176,6 +176,8 @@ class StreamReader:
             return b""
         if event.comment_only:
             return event.raw
+        if not event.data:  # no event at all by the specification, yet SDKs try to read it
+            return b""
         self.events += 1
         if event.data.startswith(b"[DONE]"):
             self._end_of_stream()
@@ -196,7 +198,13 @@ class StreamReader:
         return event.raw if self._model_literal is None else self._rewritten(event, document, self._model_literal)
 
     def _malformed(self, event: sse.Event, why: str) -> bytes:
-        """Dropped in plain text, once in a row; else the stream cannot be read on. It never goes on to the client."""
+        """Dropped in plain text, once in a row; else the stream cannot be read on. It never goes on to the client.
+
+        After the last finish it is no part of the answer, whatever that is.
+        """
+        if self.finished:
+            self.dropped += 1
+            return b""
         plain = self.committed and not self._tools and b"tool" not in event.raw and b"function_call" not in event.raw
         if plain and self._solid and self._strict is not None and not self._strict():
             self.dropped, self._solid = self.dropped + 1, False

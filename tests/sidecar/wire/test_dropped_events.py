@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from modelpool_sidecar.core.operations import CHAT, RESPONSES, Operation
+from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.dialects import openai_form
 from modelpool_sidecar.dialects.openai_stream import StreamReader
 
@@ -56,6 +57,26 @@ def test_an_answer_of_which_no_part_may_be_missing_is_broken(strict: Callable[[]
     said = reader(strict=strict)
     assert said.feed(HI + BAD + HI) == HI
     assert (said.broken or "").startswith("event 2 is not valid JSON: Expecting property name")
+
+
+@pytest.mark.parametrize("said", [HI, TOOL], ids=["text", "a tool"])
+def test_what_cannot_be_read_after_the_finish_does_not_make_a_whole_answer_a_broken_one(said: bytes) -> None:
+    """B27: a finish without `[DONE]` is complete."""
+    strict = reader(strict=lambda: True)
+    assert strict.feed(said + STOP + BAD + b"data: bye\n\n" + DONE) == said + STOP + DONE
+    assert (strict.broken, strict.finished, strict.done, strict.dropped) == (None, True, True, 2)
+
+
+@pytest.mark.parametrize("nothing", [b"data:\n\n", b"data: \r\n\r\n", b"data\n\n", b"event: ping\nid: 3\ndata:\n\n"])
+@pytest.mark.parametrize("before", [b"", HI, HI + TOOL], ids=["at the beginning", "in the text", "after a tool"])
+def test_an_event_without_a_word_in_its_data_is_none_and_breaks_nothing(before: bytes, nothing: bytes) -> None:
+    """The specification dispatches no such event; SDKs would fail to read it as JSON."""
+    said = reader(strict=None)
+    assert said.feed(before + nothing + nothing + HI + STOP + DONE) == before + HI + STOP + DONE
+    assert (said.broken, said.dropped, said.answer().outcome) == (None, 0, Outcome.OK)
+    ended = reader(strict=None)
+    assert ended.feed(HI + STOP + nothing[:-1]) + ended.close() == HI + STOP
+    assert ended.finished
 
 
 def test_whether_it_is_strict_is_asked_only_then() -> None:

@@ -240,7 +240,7 @@ def test_an_error_event_ends_the_stream_in_the_clients_own_terms(
     [
         (b'data: {"choices":[}\n\n', "event 2 is not valid JSON: Expecting value at line 1 column 13"),
         (b"data: hello\n\n", "event 2 is not valid JSON: Expecting value at line 1 column 1"),
-        (b"data: \n\n", "event 2 is not valid JSON: it is empty"),
+        (b"data:  \n\n", "event 2 is not valid JSON: it is empty"),
         (b"data: \xff\n\n", "event 2 is not valid JSON: byte 0 is not UTF-8"),
         (b"data: []\n\n", "event 2 is not a JSON object"),
         (b"data: " + b"x" * MAX_EVENT_BYTES + b"\n\n", "an event is larger than 1048576 bytes"),
