@@ -29,11 +29,13 @@ if __name__ == "__main__":
 
 from builders import a_config, a_pool, a_target  # noqa: E402 - the paths come first
 from conformance.client import Client, Got  # noqa: E402
+from conformance.faults import REFUSED  # noqa: E402
 from conformance.house import HEALTH, House, count_tasks, house  # noqa: E402
-from conformance.provider import Fault, Provider  # noqa: E402
+from conformance.provider import Provider  # noqa: E402
 from conformance.seen import judge  # noqa: E402
 from conformance.speech import WAYS, Way  # noqa: E402
 from conformance.table import ROWS  # noqa: E402
+from conformance.turns import Fault  # noqa: E402
 
 CLIENTS = 24
 WELL = 0.75
@@ -204,7 +206,7 @@ class Soak:
     async def _doors(self) -> None:
         while await self._rest(self.rng.uniform(1.0, 4.0)):
             provider = self.rng.choice(list(self.held.providers.values()))
-            await provider.turn(Fault(door=True))
+            await provider.turn(REFUSED)
             await self._rest(self.rng.uniform(0.1, 1.0))
             await provider.turn(None)
 

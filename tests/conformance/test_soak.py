@@ -6,7 +6,7 @@ import random
 import pytest
 
 import soak
-from conformance.provider import Fault
+from conformance.turns import Fault
 
 
 @pytest.mark.slow
@@ -33,7 +33,7 @@ def test_every_fault_of_it_is_one_that_a_request_can_meet() -> None:
 async def test_a_provider_whose_door_is_shut_stays_shut() -> None:
     provider = soak.Moody("primary", random.Random(0))
     await provider.start()
-    await provider.turn(Fault(door=True))
+    await provider.turn(Fault(door="refused"))
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", provider.port)
     await provider.turn(None)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from builders import a_config, a_pool, a_target
+from conformance.faults import answers, breaks, delayed, said, silence
 from conformance.house import House, house
-from conformance.provider import Fault, Turn
-from conformance.rows_body import breaks
-from conformance.rows_connect import delayed, silence
-from conformance.rows_status import answers, said
 from conformance.speech import text_of
+from conformance.turns import Fault, Turn
 
 TEXT = {who: text_of(who, "id-0-0") for who in ("primary", "backup")}
 PATIENT = {"connect": 3_500, "head": 4_500, "first_token": 4_500, "idle": 3_500}

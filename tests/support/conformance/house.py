@@ -146,6 +146,11 @@ class House:
                 if each["open"]
             ),
             *(f"provider {each.name} is at work on {each.busy}" for each in self.providers.values() if each.busy),
+            *(
+                f"provider {each.name} failed itself: {each.failed!r}"
+                for each in self.providers.values()
+                if each.failed
+            ),
         ]
         for what, count in (
             ("requests in flight", sidecar.in_flight),
@@ -166,7 +171,7 @@ class House:
     @property
     def _listening(self) -> int:
         """Tasks of the providers themselves: one for each connection."""
-        return sum(len(provider._tasks) for provider in self.providers.values())
+        return sum(provider.at_work for provider in self.providers.values())
 
     async def settled(self) -> list[str]:
         """The books, once they are closed or it has taken too long."""

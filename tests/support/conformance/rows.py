@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from conformance.client import Got
 from conformance.house import COOLDOWN_SECONDS, House
-from conformance.provider import Fault
 from conformance.seen import Seen, judge
 from conformance.speech import OPERATIONS, Operation, Way
+from conformance.turns import Fault
 
 Blame = Literal["none", "counts", "cools", "long"]
 """What the fault means for the target: nothing; a failure of several; out until a moment; out for minutes."""
@@ -162,3 +162,26 @@ async def _alive(house: House, way: Way, row: Row) -> None:
         if asyncio.get_running_loop().time() > end:
             raise WrongError(f"the {wanted} does not come back: {seen.words}")
         await asyncio.sleep(0.15)
+
+
+async def once(house: House, way: Way, row: Row) -> Seen:
+    """One request, no target sees it twice; then all is well, and so is the next one."""
+    await _break(house, row)
+    ident, _, seen = await ask(house, way, row)
+    asked = {name: provider.asked(ident) for name, provider in house.providers.items()}
+    if max(asked.values()) > 1:
+        raise WrongError(f"{seen.words}, and asked {asked}")
+    await _mend(house)
+    _, _, after = await ask(house, way, row)
+    if after.wrong or (after.who is None and row.blame != "cools"):
+        raise WrongError(f"afterwards: {after.words} {after.wrong}")
+    return seen
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 2.0) -> None:
+    """Wait for that; WrongError where it takes longer."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        if asyncio.get_running_loop().time() > end:
+            raise WrongError(f"not within {seconds:g} s: {what}")
+        await asyncio.sleep(0.005)

@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from conformance.client import Client
+from conformance.faults import SOON, answers, breaks, delayed, later, said, silence
 from conformance.house import House
-from conformance.provider import Fault
 from conformance.rows import Row, WrongError
-from conformance.rows_body import breaks
-from conformance.rows_connect import SOON, delayed, silence
-from conformance.rows_status import answers, said
 from conformance.seen import Seen, judge
 from conformance.speech import Way
+from conformance.turns import Fault
 
 GROUP = "The cache"
 KEPT = {"cache": {"ttl": 60_000, "max_entries": 100, "max_bytes": 1 << 20}}
@@ -101,15 +99,6 @@ def _row(name: str, seen: str, fault: Fault, play: Callable[[House, Way, Row], A
     return Row(name, GROUP, seen, seen, fault, play=play, pool=KEPT)
 
 
-def _late(fault: Fault) -> Fault:
-    async def play(turn: object) -> None:
-        await asyncio.sleep(SOON)
-        assert fault.play is not None
-        await fault.play(turn)  # type: ignore[arg-type]  # a turn
-
-    return Fault(play)
-
-
 ROWS: Sequence[Row] = (
     _row("500", FORGOTTEN, answers(500, said("e")), _again),
     _row("a client's error", FORGOTTEN, answers(400, said("bad")), _again),
@@ -123,7 +112,7 @@ ROWS: Sequence[Row] = (
     _row(
         "two ask the same, and it fails",
         "the error to both, after one walk",
-        _late(answers(500, said("e"))),
+        later(SOON, answers(500, said("e"))),
         _fails_both,
     ),
 )

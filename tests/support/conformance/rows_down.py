@@ -4,22 +4,19 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from conformance.faults import FIRST, REFUSED, SECOND, answers, at_connect, breaks, said, sends, silence, with_body
 from conformance.house import House
-from conformance.provider import SSE, Fault
 from conformance.rows import Row, WrongError, ask
-from conformance.rows_body import BROKEN, ERROR, STALLED, body, breaks, sends
-from conformance.rows_connect import at_connect, silence
-from conformance.rows_status import answers, said
-from conformance.seen import Seen
+from conformance.rows_body import ERROR
+from conformance.seen import BROKEN, STALLED, Seen
 from conformance.speech import Way
+from conformance.turns import SSE, Fault
 
 GROUP = "Both fail"
 FLAP_SECONDS = 2.4
 BEAT_SECONDS = 0.3
 
-FIRST, SECOND = answers(500, said("first")), answers(503, said("second"))
 LIMITED = answers(429, said("rate_limit_exceeded"), ("retry-after", "1"))
-REFUSED = Fault(door=True)
 
 
 def _row(name: str, whole: str | None, primary: Fault, backup: Fault, stream: str | None = "", **more: Any) -> Row:
@@ -80,8 +77,8 @@ ROWS: Sequence[Row] = (
     _row("silence, twice", "504 deadline_exceeded, 2 asks", silence(), silence()),
     _row("500, and silence", "500 first, 2 asks", FIRST, silence()),
     _row("cut after the head, twice", "502 upstream_error, 2 asks", breaks("head", "fin"), breaks("head", "rst")),
-    _row("200 with an error, twice", "502 upstream_error, 2 asks", body(ERROR), body(ERROR)),
-    _row("200 with nothing, twice", "502 upstream_error, 2 asks", body(b""), body(b"")),
+    _row("200 with an error, twice", "502 upstream_error, 2 asks", with_body(ERROR), with_body(ERROR)),
+    _row("200 with nothing, twice", "502 upstream_error, 2 asks", with_body(b""), with_body(b"")),
     _row(
         "a stream with no event, twice", None, *[sends(lambda _turn: [], SSE)] * 2, stream="502 upstream_error, 2 asks"
     ),

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from conformance.provider import Fault
+from conformance.faults import sends
 from conformance.rows import Row
-from conformance.rows_body import BROKEN, WELL, sends
-from conformance.rows_status import ON
+from conformance.seen import BROKEN, ON, WELL
 from conformance.speech import Speech
+from conformance.turns import Fault
 
 GROUP = "Events that cannot be read"
 TORN, NUMBER, BYTES = b'data: {"id": "x", "cho\n\n', b"data: 42\n\n", b'data: {"id": "\xff\xfe"}\n\n'

@@ -4,27 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from conformance.provider import JSON, Fault, Turn
+from conformance.faults import HTML, answers, said
 from conformance.rows import Blame, Row
-
-HTML = ("content-type", "text/html")
-ON = "backup, 2 asks"
-
-
-def answers(status: int, body: bytes | dict[str, Any] = b"", *headers: tuple[str, str]) -> Fault:
-    """That answer, complete."""
-    raw = json.dumps({"error": body}).encode() if isinstance(body, dict) else body
-    kinds = () if any(name == "content-type" for name, _ in headers) else (JSON,)
-
-    async def play(turn: Turn) -> None:
-        await turn.whole(status, raw, *kinds, *headers)
-
-    return Fault(play)
-
-
-def said(code: str | None, kind: str = "some_error") -> dict[str, Any]:
-    """An error body of the OpenAI shape."""
-    return {"message": "words", "type": kind, "code": code, "param": None}
+from conformance.seen import ON, WELL
+from conformance.turns import JSON, Fault, Turn
 
 
 def _endless(status: int, declared: bool) -> Fault:
@@ -126,8 +109,8 @@ ROWS: Sequence[Row] = (
     _row("529", ON, answers(529, said("overloaded_error"))),
     _row("301 to another place", ON, answers(301, b"", ("location", "/v1/chat/completions")), "none", remembered=True),
     _row("307 to another place", ON, answers(307, b"", ("location", "/v1/chat/completions")), "none", remembered=True),
-    _row("100 first", "primary, 1 ask", _in_front(b"HTTP/1.1 100 Continue\r\n\r\n"), "none"),
-    _row("103 first", "primary, 1 ask", _in_front(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"), "none"),
+    _row("100 first", WELL, _in_front(b"HTTP/1.1 100 Continue\r\n\r\n"), "none"),
+    _row("103 first", WELL, _in_front(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"), "none"),
     _row("101", ON, Fault(_switches)),
     _row("204", ON, Fault(lambda turn: turn.whole(204, b""))),
     *(

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from conformance.faults import sends
 from conformance.house import House, heard
-from conformance.provider import Fault, Turn
 from conformance.rows import Row, WrongError
-from conformance.rows_body import sends
 from conformance.seen import Seen, judge
 from conformance.speech import Way
+from conformance.turns import Fault, Turn
 
 GROUP = "Usage"
 DONE_WITHIN_SECONDS = 3.0

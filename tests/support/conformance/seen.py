@@ -10,6 +10,11 @@ from conformance.client import Got
 from conformance.house import heard, who_said
 from conformance.speech import Heard, Way
 
+ON = "backup, 2 asks"
+WELL = "primary, 1 ask"
+BROKEN = "error event upstream_error, 1 ask"
+STALLED = "error event upstream_timeout, 1 ask"
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:

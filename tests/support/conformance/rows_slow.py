@@ -1,0 +1,68 @@
+"""Answers that are slow, in time and too late, or oddly written, and well (B16, B29, B40)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from conformance.faults import LATE, SOON, sends
+from conformance.rows import Row
+from conformance.seen import ON, WELL
+from conformance.turns import Fault, Turn
+
+GROUP = "Slow, odd and well"
+
+
+def _pings(turn: Turn) -> Any:
+    for _ in range(14):
+        yield b": ping\n\n"
+        yield LATE / 10
+    yield from turn.speech.events
+
+
+def _rhythm(pause: float) -> Any:
+    def make(turn: Turn) -> Any:
+        for part in turn.speech.events if turn.stream else [turn.speech.whole[:40], turn.speech.whole[40:]]:
+            yield part
+            yield pause / (4 if turn.stream else 1)
+
+    return make
+
+
+def _dribbling(turn: Turn) -> Any:
+    data = b"".join(turn.parts)
+    yield from (data[at : at + 5] for at in range(0, len(data), 5))
+
+
+def _crlf(turn: Turn) -> Any:
+    yield from (part.replace(b"\n", b"\r\n") for part in turn.parts)
+
+
+def _untidy(turn: Turn) -> Any:
+    """A mark at the beginning, comments, fields that mean nothing here, an event over two lines."""
+    yield b"\xef\xbb\xbf: hello\n\nretry: 10\n\nid: 7\n"
+    for part in turn.speech.events:
+        yield part.replace(b"data: {", b"data:{\ndata: ", 1) if part.startswith(b"data: {") else part
+        yield b": comment\n\n"
+
+
+def _row(name: str, whole: str | None, stream: str | None, fault: Fault, **more: Any) -> Row:
+    return Row(name, GROUP, whole, stream, fault, **more)
+
+
+def _well(name: str, fault: Fault, whole: str | None = WELL, stream: str | None = WELL, **more: Any) -> Row:
+    return Row(name, GROUP, whole, stream, fault, blame="none", **more)
+
+
+ROWS: Sequence[Row] = (
+    _well(
+        "the first token just in time",
+        sends(lambda turn: [b": wait\n\n" if turn.stream else b" ", SOON, *turn.parts]),
+    ),
+    _row("the first token too late, silently", None, ON, sends(lambda turn: [b"", LATE, *turn.parts])),
+    _row("the first token too late, with pings", None, ON, sends(_pings)),
+    _well("the next token just in time", sends(_rhythm(SOON))),
+    _well("five bytes at a time", sends(_dribbling)),
+    _well("lines that end with CRLF", sends(_crlf)),
+    _well("marks, comments, ids, events over two lines", sends(_untidy), whole=None),
+    _well("ended by close, whole", sends(lambda turn: turn.parts, framing="close")),
+    _well("text/plain", sends(lambda turn: turn.parts, ("content-type", "text/plain")), stream=None),
+)
