@@ -7,9 +7,10 @@ import pytest
 
 from builders import a_pool, a_provider, a_snapshot, a_target
 from modelpool_sidecar.answering import KEEP_ALIVE
-from modelpool_sidecar.attempt import MAX_OPENED_BYTES, MAX_PREAMBLE_BYTES, MAX_WHOLE_BYTES
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.snapshot import Snapshot
+from modelpool_sidecar.course import MAX_WHOLE_BYTES
+from modelpool_sidecar.streambody import MAX_OPENED_BYTES, MAX_PREAMBLE_BYTES
 from virtual import DONE, ROLE, SSE, Bench, HeldDownstream, a_chunk, a_completion
 
 WHO_IS_BACKUP = b": x-modelpool-target: backup\n: x-modelpool-attempts: 2\n\n"

@@ -7,9 +7,9 @@ import pytest
 
 from builders import a_pool, a_provider, a_snapshot, a_target
 from modelpool_sidecar.answering import KEEP_ALIVE
-from modelpool_sidecar.attempt import MAX_WHOLE_BYTES
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.snapshot import Snapshot
+from modelpool_sidecar.course import MAX_WHOLE_BYTES
 from virtual import DONE, ROLE, SSE, Bench, HeldDownstream, a_chunk
 
 
