@@ -25,9 +25,9 @@ from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.core.usage import NO_USAGE
 from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.ports import Downstream, Headers
-from modelpool_sidecar.queueing import Way
 from modelpool_sidecar.services import Services
 from modelpool_sidecar.sharing import Call, Listener, Result
+from modelpool_sidecar.ways import Way
 
 _Form = tuple[bytes, bool, bool]
 """Equal requests that want equal bytes: the key, as a stream, with usage."""

@@ -10,30 +10,16 @@ from dataclasses import dataclass
 
 from modelpool_sidecar import faults
 from modelpool_sidecar.core import queue
-from modelpool_sidecar.core.access import Visitor
-from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.limits import Permit
-from modelpool_sidecar.core.needs import Tiers
 from modelpool_sidecar.core.queue import Waiting
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import Pool, Snapshot
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.ports import Clock, Downstream, Timer
+from modelpool_sidecar.ways import Way
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Where a request goes, as a snapshot has it."""
-
-    snapshot: Snapshot
-    pool: Pool
-    tiers: Tiers | Refusal
-    """A refusal: no target of this pool, but there are other pools for it (B20)."""
-    asker: Asker
-    visitor: Visitor
 
 
 @dataclass(eq=False, slots=True)
