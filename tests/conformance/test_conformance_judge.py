@@ -68,3 +68,11 @@ def test_who_answers_must_be_who_is_named() -> None:
 def test_silence_is_seen() -> None:
     assert judge(Way("chat", True), ID, Got()).wrong
     assert judge(Way("chat", True), ID, Got(end="fin")).wrong
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_half_an_answer_is_cut_only_where_its_framing_says_so(operation: Operation) -> None:
+    half = Speech(operation, "primary", ID).whole[:40]
+    assert judge(Way(operation, False), ID, got(half, "rst")).words == "cut (rst), 1 ask"
+    assert not judge(Way(operation, False), ID, got(half, "fin")).wrong
+    assert judge(Way(operation, False), ID, got(half)).wrong

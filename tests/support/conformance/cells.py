@@ -72,7 +72,8 @@ async def _run(rows: Sequence[Row], folder: Path) -> list[Cell]:
 async def _measure(row: Row, way: Way, tls: Contexts | None) -> Cell:
     began, seen, wrong = time.monotonic(), "", ""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS), house(row.pool, row.timeouts, tls, prefill=row.prefill) as held:
+        made = house(row.pool, row.timeouts, tls, prefill=row.prefill, pools=row.pools, health=row.health)
+        async with asyncio.timeout(PATIENCE_SECONDS), made as held:
             if row.alike:
                 held.backup.voice = "primary"
             found = await (row.play or usual)(held, way, row)

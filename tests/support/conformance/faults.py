@@ -5,7 +5,7 @@ import contextlib
 import json
 from typing import Any
 
-from conformance.turns import JSON, SSE, Fault, Framing, Turn
+from conformance.turns import JSON, SSE, Fault, Framing, Headers, Turn
 from conformance.wires import Wire
 
 LATE = 1.4
@@ -91,8 +91,7 @@ def sends(make: Any, *headers: tuple[str, str], framing: Framing = "chunked", ho
     """A 200 with these parts: `make(turn)`."""
 
     async def play(turn: Turn) -> None:
-        kinds = () if any(name == "content-type" for name, _ in headers) else (SSE if turn.stream else JSON,)
-        turn.head(200, (*kinds, *headers), framing)
+        turn.head(200, (*_kind(turn, headers), *headers), framing)
         for part in make(turn):
             if isinstance(part, float):
                 await asyncio.sleep(part)
@@ -107,8 +106,7 @@ def with_body(data: bytes, *headers: tuple[str, str]) -> Fault:
     """A 200 with that body and its length, streamed or not."""
 
     async def play(turn: Turn) -> None:
-        kinds = () if any(name == "content-type" for name, _ in headers) else (SSE if turn.stream else JSON,)
-        await turn.whole(200, data, *kinds, *headers)
+        await turn.whole(200, data, *_kind(turn, headers), *headers)
 
     return Fault(play)
 
@@ -124,6 +122,11 @@ def unframed(make: Any, how: str = "stall") -> Fault:
         await stop(turn, how)
 
     return Fault(play)
+
+
+def _kind(turn: Turn, headers: Headers) -> Headers:
+    """The content type, where these do not bring one."""
+    return () if any(name == "content-type" for name, _ in headers) else (SSE if turn.stream else JSON,)
 
 
 def later(seconds: float, fault: Fault) -> Fault:
@@ -143,6 +146,16 @@ def declared(turn: Turn, more: int) -> bytes:
     told = b"".join(turn.parts)
     head = f"HTTP/1.1 200 OK\r\n{kind[0]}: {kind[1]}\r\ncontent-length: {len(told) + more}\r\n\r\n".encode()
     return head + told
+
+
+def filtered(*, text: bool) -> Fault:
+    """An answer that the content filter ended, after all of the text or before any."""
+
+    def parts(turn: Turn) -> list[bytes]:
+        speech = turn.speech.filtered(text=text)
+        return speech.events if turn.stream else [speech.whole]
+
+    return sends(parts)
 
 
 async def stop(turn: Turn, how: str) -> None:

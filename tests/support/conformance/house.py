@@ -17,6 +17,7 @@ from builders import a_config, a_pool, a_provider, a_target
 from conformance.client import Client, Got
 from conformance.provider import Provider
 from conformance.speech import Heard, Way, read_stream, read_whole, text_of
+from modelpool_config import callerkeys
 from modelpool_config import models as contract
 from modelpool_sidecar.app import Sidecar
 from modelpool_sidecar.core.record import Record
@@ -35,6 +36,9 @@ HEALTH = {
     "ramp_up": 0,
 }
 TOTAL = 5_000
+KEYS = {"alice": "alice-has-a-long-key", "bob": "bob-has-a-long-key-too"}
+CALLERS = {"keys": "team", "source": "Secret team"}
+"""The `callers` of a pool that only these two may use."""
 QUIET_SECONDS = 3.0
 """How long what is given back may take; nearly always it is back at once."""
 
@@ -83,6 +87,7 @@ class House:
         self, sidecar: Sidecar, upstream: AiohttpUpstream, providers: dict[str, Provider], names: Names
     ) -> None:
         self.timeouts: Mapping[str, int] = TIMEOUTS
+        self.health: Mapping[str, int] = HEALTH
         self.sidecar, self.upstream, self.providers, self.names = sidecar, upstream, providers, names
         self.primary, self.backup = providers["primary"], providers["backup"]
         self.records: deque[Record] = deque()
@@ -101,17 +106,18 @@ class House:
         self.clients.append(client)
         return client
 
-    async def apply(self, pools: Sequence[contract.Pool], changes: dict[str, Any] | None = None) -> None:
-        await self.sidecar.apply(
-            a_config(pools, [self.contract(name, **(changes or {})) for name in self.providers]), {}
-        )
+    async def apply(self, pools: Sequence[contract.Pool], keys: Mapping[str, str] = KEYS, **changes: Any) -> None:
+        """A config of these pools and all providers, `changes` in each; `keys`: of the callers."""
+        digests = {name: callerkeys.digest(key) for name, key in keys.items()}
+        config = a_config(pools, [self.contract(name, **changes) for name in self.providers])
+        await self.sidecar.apply(config, {CALLERS["keys"]: callerkeys.encode(digests)})
 
     def contract(self, name: str, **changes: Any) -> contract.Provider:
         provider = self.providers[name]
         scheme = "https" if provider.contexts else "http"
         if provider.takes_prefill:
             changes["models"] = ({"name": f"{name}-model", "capabilities": ("Prefill",)},)
-        changes = {"timeouts": self.timeouts, "health": HEALTH, **changes}
+        changes = {"timeouts": self.timeouts, "health": self.health, **changes}
         return a_provider(name, base_url=f"{scheme}://{name}.test:{provider.port}/v1", **changes)
 
     async def without_primary(self) -> None:
@@ -191,10 +197,13 @@ async def house(
     *,
     prefill: bool = False,
     providers: Mapping[str, Provider] | None = None,
+    pools: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    health: Mapping[str, int] = MappingProxyType({}),
 ) -> AsyncIterator[House]:
-    """`pool`: fields of pool `chat`. `timeouts`: of the providers, where they are others than usual. `tls`: contexts of
-    a trusted server, of another one, and of who trusts the first; then the primary speaks TLS. `prefill`: the backup
-    declares it, and goes on from the text that it is given. `providers`: others than the usual three.
+    """`pool`: fields of pool `chat`; `pools`: other pools, by name. `timeouts`, `health`: of the providers, where they
+    are others than usual. `tls`: contexts of a trusted server, of another one, and of who trusts the first; then the
+    primary speaks TLS. `prefill`: the backup declares it, and goes on from the text that it is given. `providers`:
+    others than the usual three.
 
     RuntimeError where something is left when it has stopped.
     """
@@ -214,10 +223,12 @@ async def house(
     await sidecar.start()
     held = House(sidecar, upstream, providers, names)
     held.records, held.tasks, held.timeouts = records, tasks, {**TIMEOUTS, **timeouts}
+    held.health = {**HEALTH, **health}
     try:
         targets = [a_target("primary"), a_target("backup", priority=1)]
         fields = {"targets": targets, "total": TOTAL, "limits": {"concurrency": {"max": 8}}, **pool}
-        await held.apply([a_pool(**fields), a_pool("spare", targets=[a_target("spare")])])
+        more = [a_pool(name, **{"total": TOTAL, **others}) for name, others in pools.items()]
+        await held.apply([a_pool(**fields), a_pool("spare", targets=[a_target("spare")]), *more])
         held.idle_tasks = len(tasks)
         yield held
     finally:

@@ -124,6 +124,7 @@ class Provider:
         operation = PATHS[first.split()[1]]
         ask = Ask(operation, False, "", False, headers, asyncio.get_running_loop().time())
         self.asks.append(ask)
+        ask.beside = self.busy
         wire.ask = ask
         fault = self.fault
         if fault is not None and fault.early is not None:

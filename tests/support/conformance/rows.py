@@ -29,7 +29,8 @@ class Row:
     until the next reload. `lasting`: whether a healthy moment between shows who answers then. `more`: requests that
     follow. `partial`: what is whole but for one event counts as whole (B28). `padding`: bytes that make the request
     large. `heavy`: so much work that few such cells run at once. `alike`: both targets say the same. `prefill`: the
-    backup goes on from a text that it is given.
+    backup goes on from a text that it is given. `pool`: fields of pool `chat`; `pools`: other pools, by name.
+    `headers`: lines that each request carries.
 
     `play`: another course of events than the usual one; it judges for itself what the usual one would have judged.
     """
@@ -44,7 +45,9 @@ class Row:
     remembered: bool = False
     more: int = MORE
     pool: Mapping[str, Any] = field(default_factory=dict)
+    pools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timeouts: Mapping[str, int] = field(default_factory=dict)
+    health: Mapping[str, int] = field(default_factory=dict)
     tls: bool = False
     alike: bool = False
     prefill: bool = False
@@ -55,6 +58,7 @@ class Row:
     heavy: bool = False
     play: "Callable[[House, Way, Row], Awaitable[Seen]] | None" = None
     operations: tuple[Operation, ...] = OPERATIONS
+    headers: tuple[str, ...] = ()
 
     def expected(self, way: Way) -> str | None:
         """What the client must see on this way."""
@@ -85,7 +89,7 @@ async def ask(house: House, way: Way, row: Row, model: str = "chat", *, faulty: 
     """One request on a connection of its own; `faulty`: under the row's fault, and so of the size that it needs."""
     ident, client = house.ident(), house.client()
     body = way.body(ident, model, row.padding if faulty else 0, **row.body)
-    got = await client.ask(way.path, body)
+    got = await client.ask(way.path, body, *row.headers)
     client.close()
     return ident, got, judge(way, ident, got, partial=row.partial, alike=row.alike)
 

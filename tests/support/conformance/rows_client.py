@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from conformance.faults import SOON, breaks, delayed
+from conformance.faults import SOON, breaks, delayed, stop
 from conformance.house import House
 from conformance.rows import Row, WrongError, until
 from conformance.rows_leaving import GROUP
@@ -27,6 +27,22 @@ async def _pipelines(house: House, way: Way, row: Row) -> Seen:
         if seen.words != WELL or seen.wrong:
             raise WrongError(f"{ident}: {seen.words} {seen.wrong}")
     return Seen("all three, in order")
+
+
+async def _pipelines_into_a_cut(house: House, way: Way, row: Row) -> Seen:
+    """Two requests at once; where the first one's connection ends with its fault, the second never was."""
+    await house.turn("primary", row.primary)
+    client, idents = house.client(), [house.ident(), house.ident()]
+    for ident in idents:
+        await client.post(way.path, way.body(ident))
+    seen = judge(way, idents[0], await client.answer())
+    second = judge(way, idents[1], await client.answer()) if client.reader is not None else None
+    asked = sum(provider.asked(idents[1]) for provider in house.providers.values())
+    if second is None and asked:
+        raise WrongError(f"{asked} asks for an answer that nobody can get")
+    if second is not None and (second.wrong or second.words != ON):
+        raise WrongError(f"the second: {second.words} {second.wrong}")
+    return seen
 
 
 async def _twenty(house: House, way: Way, _row: Row) -> Seen:
@@ -92,6 +108,33 @@ async def _slow_reader(house: House, way: Way, row: Row) -> Seen:
     return judge(way, ident, await client.answer())
 
 
+def _breaks_late(how: str) -> Fault:
+    """More than an answer that is held until it is complete, and more than a socket holds; then that."""
+
+    async def play(turn: Turn) -> None:
+        turn.head(200, (SSE if turn.stream else JSON,))
+        for event in turn.speech.until("middle") if turn.stream else ():
+            await turn.part(event)
+        for _ in range(40 if turn.stream else 140):
+            await turn.part(b":" + FILLER + b"\n\n" if turn.stream else FILLER)
+        await stop(turn, how)
+
+    return Fault(play)
+
+
+def _slowly(version: str, seconds: float) -> Any:
+    """Reads nothing for that long, and then what is there: an error event where it is a stream, else no good end."""
+
+    async def play(house: House, way: Way, row: Row) -> Seen:
+        await house.turn("primary", row.primary)
+        ident, client = house.ident(), house.client(receive_buffer=8192)
+        await client.post(way.path, way.body(ident), version=version)
+        await asyncio.sleep(seconds)
+        return judge(way, ident, await client.answer())
+
+    return play
+
+
 async def _reloads(house: House, way: Way, row: Row) -> Seen:
     """The pool loses the target that is at work; the answer goes on."""
     await house.turn("primary", row.primary)
@@ -139,10 +182,29 @@ ROWS: Sequence[Row] = (
     ),
     _row("uploads slowly, in chunks", WELL, _slow_upload),
     _row("pipelines three requests", "all three, in order", _pipelines, delayed(SOON / 2)),
+    _row(
+        "pipelines two requests, and the first is cut",
+        ON,
+        _pipelines_into_a_cut,
+        breaks("middle", "fin"),
+        stream=BROKEN,
+    ),
     _row("twenty requests on one connection", "all twenty, over one connection to the provider", _twenty),
     _row("speaks HTTP/1.0", WELL, _plain),
     _row("speaks HTTP/1.0, and the stream is cut", ON, _plain, breaks("middle", "fin"), stream=BROKEN),
     _row("speaks HTTP/1.0, and the stream stalls", ON, _plain, breaks("middle", "stall"), stream=STALLED),
+    *(
+        _row(
+            f"reads slowly{over}, and the answer {what}",
+            f"cut ({end}), 1 ask",
+            _slowly(version, 0.7),
+            _breaks_late(how),
+            stream=seen,
+            heavy=True,
+        )
+        for over, version, end in (("", "1.1", "fin"), (" over HTTP/1.0", "1.0", "rst"))
+        for what, how, seen in (("is cut", "fin", BROKEN), ("stalls", "stall", STALLED))
+    ),
     _row("the target at work is taken out of the pool", WELL, _reloads, delayed(SOON)),
     _row(
         "the sidecar ends in the middle",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from conformance.faults import FIRST, REFUSED, SECOND, answers, at_connect, breaks, said, sends, silence, with_body
-from conformance.house import House
+from conformance.house import COOLDOWN_SECONDS, House
 from conformance.rows import Row, WrongError, ask
 from conformance.rows_body import ERROR
 from conformance.seen import BROKEN, STALLED, Seen
@@ -48,6 +48,27 @@ async def _flapping(house: House, way: Way, row: Row) -> Seen:
         await asyncio.wait([beating])
     await house.turn("primary", None)
     return Seen("an answer to each request")
+
+
+async def _rests(house: House, way: Way, row: Row) -> Seen:
+    """Both have failed so often that they rest, and the pool says that nobody is then to be tried."""
+    await house.turn("primary", row.primary)
+    await house.turn("backup", row.backup)
+    for _ in range(3):
+        _, _, seen = await ask(house, way, row)
+        if seen.wrong:
+            return seen
+    asked = house.primary.accepted + house.backup.accepted
+    _, _, seen = await ask(house, way, row)
+    if house.primary.accepted + house.backup.accepted != asked:
+        raise WrongError(f"{seen.words}, and a provider that rests was asked")
+    await house.turn("primary", None)
+    await house.turn("backup", None)
+    await asyncio.sleep(1.3 * COOLDOWN_SECONDS)
+    _, _, after = await ask(house, way, row)
+    if after.who is None or after.wrong:
+        raise WrongError(f"after the cooldown: {after.words} {after.wrong}")
+    return seen
 
 
 def _flap(name: str, fault: Fault) -> Row:
@@ -97,6 +118,14 @@ ROWS: Sequence[Row] = (
         stream=STALLED.replace("1 ask", "2 asks"),
     ),
     _row("529, twice", "529 busy, 2 asks", *[answers(529, said("busy"))] * 2),
+    _row(
+        "500, and 503, until both rest",
+        "503 all_cooling, 0 asks",
+        FIRST,
+        SECOND,
+        play=_rests,
+        pool={"last_resort": "Refuse"},
+    ),
     _flap("500", FIRST),
     _flap("refused", REFUSED),
     _flap("429", LIMITED),

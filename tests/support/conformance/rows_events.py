@@ -41,6 +41,14 @@ ROWS: Sequence[Row] = (
         ON,
         _events(lambda said: [*said.until("preamble"), said.error_event()]),
     ),
+    *(
+        _row(f"{what} as the first event", ON, _events(lambda said, code=code: [said.error_event(code)]), blame=blame)
+        for what, code, blame in (
+            ("a rate limit", "rate_limit_exceeded", "counts"),
+            ("a used up quota", "insufficient_quota", "counts"),
+            ("a context that is too long", "context_length_exceeded", "counts"),
+        )
+    ),
     _row(
         "an error in the middle",
         "error event server_error, 1 ask",
@@ -73,6 +81,7 @@ ROWS: Sequence[Row] = (
         "the finish is missing, the end is there",
         _events(lambda said: [*said.preamble, *said.deltas, *said.ending]),
     ),
+    _row("neither the finish nor the end", BROKEN, _events(lambda said: [*said.preamble, *said.deltas])),
     _well("more events after the end", _events(lambda said: [*said.events, *said.deltas, DONE])),
     _well("the connection stays open after the end", _events(lambda said: said.events, "stall")),
     _well(

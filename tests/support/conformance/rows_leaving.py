@@ -22,7 +22,7 @@ NOTICED_SECONDS = 0.4
 Leave = Callable[[Client], None]
 
 
-def _close(client: Client) -> None:
+def close(client: Client) -> None:
     client.close()
 
 
@@ -30,7 +30,7 @@ def _half_close(client: Client) -> None:
     client.half_close()
 
 
-def _leaves(leave: Leave, *, received: bool) -> Callable[[House, Way, Row], Awaitable[Seen]]:
+def leaves(leave: Leave, *, received: bool) -> Callable[[House, Way, Row], Awaitable[Seen]]:
     """Asks, waits until the provider has done its part (and the client has some of it), and leaves."""
 
     async def play(house: House, way: Way, row: Row) -> Seen:
@@ -138,13 +138,13 @@ def _phases() -> Sequence[Row]:
     same = {"same_target": {"retries": 1, "initial": 10, "max": 20, "max_retry_after": 3_000}}
     queue = {"limits": {"concurrency": {"max": 1, "queue": {"max": 4, "timeout": 5_000}}}}
     waits = answers(503, said("busy"), ("retry-after-ms", "500"))
-    for how, leave in (("leaves", _close), ("closes its half", _half_close)):
+    for how, leave in (("leaves", close), ("closes its half", _half_close)):
         rows += [
             _row(f"{how} in its own upload", UNSEEN, _in_the_upload(leave)),
             _row(f"{how} in the queue", UNSEEN, _in_the_queue(leave), delayed(SOON), pool=queue),
-            _row(f"{how} before the head", LEFT, _leaves(leave, received=False), silence()),
-            _row(f"{how} before the first token", LEFT, _leaves(leave, received=False), breaks("preamble", "stall")),
-            _row(f"{how} in the middle", LEFT, _leaves(leave, received=True), breaks("middle", "stall"), stream=LEFT),
+            _row(f"{how} before the head", LEFT, leaves(leave, received=False), silence()),
+            _row(f"{how} before the first token", LEFT, leaves(leave, received=False), breaks("preamble", "stall")),
+            _row(f"{how} in the middle", LEFT, leaves(leave, received=True), breaks("middle", "stall"), stream=LEFT),
             _row(
                 f"{how} between two attempts",
                 "nobody is asked any more",

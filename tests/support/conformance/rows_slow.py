@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from conformance.faults import LATE, SOON, sends
-from conformance.rows import Row
-from conformance.seen import ON, WELL
-from conformance.turns import Fault, Turn
+from conformance.faults import LATE, SOON, sends, unframed
+from conformance.house import House
+from conformance.rows import Row, WrongError, ask, until
+from conformance.seen import ON, WELL, Seen
+from conformance.speech import Way
+from conformance.turns import JSON, SSE, Fault, Turn
 
 GROUP = "Slow, odd and well"
 
@@ -44,6 +46,33 @@ def _untidy(turn: Turn) -> Any:
         yield b": comment\n\n"
 
 
+async def _untyped(turn: Turn) -> None:
+    turn.head(200)
+    for part in turn.parts:
+        await turn.part(part)
+    turn.end()
+
+
+def _behind(turn: Turn) -> list[bytes]:
+    """A chunked answer, and a moment later more bytes that belong to nothing."""
+    kind = SSE if turn.stream else JSON
+    head = f"HTTP/1.1 200 OK\r\n{kind[0]}: {kind[1]}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    answer = head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in turn.parts) + b"0\r\n\r\n"
+    return [answer, b"more"]
+
+
+async def _rests(house: House, way: Way, row: Row) -> Seen:
+    """What comes while a connection idles ends it: the next request has another one."""
+    await house.turn("primary", row.primary)
+    _, _, seen = await ask(house, way, row)
+    await until(lambda: not house.primary.wires, "the connection ends")
+    house.primary.fault = None
+    _, _, after = await ask(house, way, row)
+    if after.words != WELL or after.wrong or house.backup.asks:
+        raise WrongError(f"afterwards: {after.words} {after.wrong}")
+    return seen
+
+
 def _row(name: str, whole: str | None, stream: str | None, fault: Fault, **more: Any) -> Row:
     return Row(name, GROUP, whole, stream, fault, **more)
 
@@ -64,5 +93,11 @@ ROWS: Sequence[Row] = (
     _well("lines that end with CRLF", sends(_crlf)),
     _well("marks, comments, ids, events over two lines", sends(_untidy), whole=None),
     _well("ended by close, whole", sends(lambda turn: turn.parts, framing="close")),
+    _well("no content-type", Fault(_untyped)),
+    _row(
+        "a stream that says it is text/plain", None, ON, sends(lambda turn: turn.parts, ("content-type", "text/plain"))
+    ),
+    _well("bytes behind the last chunk, when nobody has asked again", unframed(_behind, "end"), play=_rests),
+    _row("bytes behind the last chunk, in one piece with it", ON, ON, unframed(lambda turn: b"".join(_behind(turn)))),
     _well("text/plain", sends(lambda turn: turn.parts, ("content-type", "text/plain")), stream=None),
 )

@@ -1,5 +1,6 @@
 """Answers with a status: what each means for the request and for the provider (B17, B19, B21)."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -46,6 +47,18 @@ def _row(name: str, seen: str, fault: Fault, blame: Blame = "counts", **more: An
     return Row(name, whole=seen, stream=seen, primary=fault, blame=blame, **more)
 
 
+async def _hints_forever(turn: Turn) -> None:
+    while not turn.wire.gone.is_set():
+        turn.wire.send(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n")
+        await asyncio.sleep(0.1)
+
+
+RETRY_INFO = {
+    "code": 429,
+    "message": "words",
+    "status": "RESOURCE_EXHAUSTED",
+    "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.9s"}],
+}
 DATE = ("date", "Thu, 26 Nov 2026 16:00:00 GMT")
 
 ROWS: Sequence[Row] = (
@@ -100,6 +113,9 @@ ROWS: Sequence[Row] = (
         answers(500, {**said(None), "type": "exceed_context_size_error"}),
         "none",
     ),
+    _row("418", "418 teapot, 1 ask", answers(418, said("teapot")), "none"),
+    _row("498", ON, answers(498, said(None))),
+    _row("499", ON, answers(499, said(None))),
     _row("501", ON, answers(501, said(None)), "none", remembered=True),
     _row("502 with a page of HTML", ON, answers(502, b"<html>bad gateway</html>", HTML)),
     _row("503", ON, answers(503, said("overloaded"))),
@@ -111,6 +127,7 @@ ROWS: Sequence[Row] = (
     _row("307 to another place", ON, answers(307, b"", ("location", "/v1/chat/completions")), "none", remembered=True),
     _row("100 first", WELL, _in_front(b"HTTP/1.1 100 Continue\r\n\r\n"), "none"),
     _row("103 first", WELL, _in_front(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"), "none"),
+    _row("103 again and again, and nothing else", ON, Fault(_hints_forever)),
     _row("101", ON, Fault(_switches)),
     _row("204", ON, Fault(lambda turn: turn.whole(204, b""))),
     *(
@@ -124,9 +141,11 @@ ROWS: Sequence[Row] = (
             (" with a date", None, (DATE, ("retry-after", "Thu, 26 Nov 2026 16:00:01 GMT")), "cools"),
             (" with a date in the past", None, (DATE, ("retry-after", "Thu, 26 Nov 2026 15:00:00 GMT")), "none"),
             (" with a Retry-After that is no time", None, (("retry-after", "soon"),), "cools"),
+            (" with a negative Retry-After", None, (("retry-after", "-5"),), "none"),
             (" without JSON", None, (HTML,), "cools"),
         )
     ),
+    _row("429 with a RetryInfo", ON, answers(429, RETRY_INFO), "cools", group="Rate limits"),
     _row(
         "429 with Retry-After: 3600", ON, answers(429, said(None), ("retry-after", "3600")), "long", group="Rate limits"
     ),

@@ -40,6 +40,8 @@ def judge(way: Way, ident: str, got: Got, *, partial: bool = False, alike: bool 
         wrong = wrong or _advice(got)
         return Seen(f"{got.status} {code}{tries}", wrong, status=got.status)
     said = heard(way, got)
+    if said.broken is not None and got.end in ("fin", "rst") and not way.stream:
+        return Seen(f"cut ({got.end}){tries}", status=200)  # as its framing tells: no client takes it for an answer
     if said.broken is not None:
         return Seen(f"garbage{tries}", said.broken, status=200)
     if said.error is not None:

@@ -55,20 +55,24 @@ def text_of(who: str, ident: str) -> str:
 class Speech:
     """One answer in the terms of its operation, in the pieces that a fault may come between."""
 
-    def __init__(self, operation: Operation, who: str, ident: str, *, usage: bool = False) -> None:
+    def __init__(
+        self, operation: Operation, who: str, ident: str, *, usage: bool = False, filtered: bool = False
+    ) -> None:
         self.operation, self.who, self.ident = operation, who, ident
         self.words = [f"{who} to {ident}: ", *WORDS]
         self.text = text_of(who, ident)
         self._number = 0
+        self._usage, self._filtered = usage, filtered
+        self._reason = reason = "content_filter" if filtered else "stop"
         match operation:
             case "chat":
                 self.preamble = [self._chunk({"role": "assistant", "content": ""})]
                 self.deltas = [self._chunk({"content": word}) for word in self.words]
-                self.finish = [self._chunk({}, "stop")]
+                self.finish = [self._chunk({}, reason)]
             case "completions":
                 self.preamble = []
                 self.deltas = [self._text(word) for word in self.words]
-                self.finish = [self._text("", "stop")]
+                self.finish = [self._text("", reason)]
             case "responses":
                 begun = self._response("in_progress")
                 self.preamble = [
@@ -122,7 +126,7 @@ class Speech:
     def whole(self) -> bytes:
         """The answer that is no stream."""
         frame = {"model": f"{self.who}-model", "created": 1, "id": f"id-{self.ident}"}
-        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "logprobs": None}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": self._reason, "logprobs": None}
         match self.operation:
             case "chat":
                 choice["message"] = {"role": "assistant", "content": self.text, "refusal": None}
@@ -131,7 +135,7 @@ class Speech:
                 choice["text"] = self.text
                 document = {**frame, "object": "text_completion", "choices": [choice], "usage": USAGE}
             case "responses":
-                document = self._response("completed")
+                document = self._response(self._status)
         return json.dumps(document, ensure_ascii=False).encode()
 
     def error_event(self, code: str = "server_error") -> bytes:
@@ -140,9 +144,22 @@ class Speech:
             return self._event("error", code=code, message="it failed", param=None)
         return _data({"error": {"message": "it failed", "type": "server_error", "code": code, "param": None}})
 
+    def filtered(self, *, text: bool) -> "Speech":
+        """The same, but that the content filter ended it: after all the `text`, or before any."""
+        other = Speech(self.operation, self.who, self.ident, usage=self._usage, filtered=True)
+        if not text:
+            other.text, other.deltas = "", []
+            other.finish = other.finish if self.operation != "responses" else []
+            other.ending = other._ending(self._usage)
+        return other
+
+    @property
+    def _status(self) -> str:
+        return "incomplete" if self._filtered else "completed"
+
     def _ending(self, usage: bool) -> list[bytes]:
         if self.operation == "responses":
-            return [self._event("response.completed", response=self._response("completed"))]
+            return [self._event(f"response.{self._status}", response=self._response(self._status))]
         frame = {"id": f"id-{self.ident}", "created": 1, "model": f"{self.who}-model"}
         kind = "chat.completion.chunk" if self.operation == "chat" else "text_completion"
         counted = [_data({**frame, "object": kind, "choices": [], "usage": USAGE})] if usage else []
@@ -172,10 +189,10 @@ class Speech:
             "created_at": 1,
             "status": status,
             "error": None,
-            "incomplete_details": None,
+            "incomplete_details": {"reason": "content_filter"} if status == "incomplete" else None,
             "model": f"{self.who}-model",
-            "output": [item] if status == "completed" else [],
-            "usage": usage if status == "completed" else None,
+            "output": [item] if status != "in_progress" and self.text else [],
+            "usage": usage if status != "in_progress" else None,
         }
 
 
@@ -249,7 +266,7 @@ def _hear(operation: Operation, document: dict[str, Any], heard: Heard) -> None:
             heard.roles += 1
         elif kind == "response.failed":
             heard.error = str(document["response"]["error"]["code"])
-        elif kind == "response.completed":
+        elif kind in ("response.completed", "response.incomplete"):
             heard.finished = heard.terminal = True
             heard.usage = bool(document["response"].get("usage"))
         return

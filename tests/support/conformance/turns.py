@@ -12,6 +12,7 @@ from conformance.wires import Ask, Wire
 JSON = ("content-type", "application/json")
 SSE = ("content-type", "text/event-stream; charset=utf-8")
 
+Headers = tuple[tuple[str, str], ...]
 Framing = Literal["chunked", "length", "close"]
 Shut = Literal["refused", "full"]
 """How nobody comes in: a connection is refused; or the line of those that nobody has let in is full, so that no answer

@@ -22,6 +22,8 @@ class Ask:
     headers: dict[str, str]
     started: float
     model: str = ""
+    beside: int = 0
+    """How many were at work when it came, itself among them."""
     over: bool = False
     left: float | None = None
     sent: int = 0
