@@ -11,6 +11,7 @@ import yaml
 
 from chart_support import CHART, INSTALL, ROOT, documents
 from controlplane import ControlPlane
+from controlplane_definitions import forget
 from controlplane_running import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
@@ -37,7 +38,7 @@ def plane(own_controlplane: ControlPlane) -> Iterator[ControlPlane]:
     ours = ["-A", "-l", "app.kubernetes.io/part-of=modelpool"]
     own_controlplane.kubectl("delete", NAMESPACED, *ours).ok()
     own_controlplane.kubectl("delete", "clusterroles,clusterrolebindings", *ours[1:]).ok()
-    own_controlplane.kubectl("delete", "crd", "--ignore-not-found", *CRDS).ok()
+    forget(own_controlplane, CRDS)
 
 
 def _install(plane: ControlPlane, release: str, namespace: str, *options: str) -> Any:
@@ -51,7 +52,10 @@ def _uninstall(plane: ControlPlane, release: str = "modelpool", namespace: str =
 def _declare(plane: ControlPlane) -> dict[str, str]:
     """The quickstart's objects, by name with their identity."""
     # A new definition is served a moment after it is stored.
-    _until(lambda: plane.kubectl("apply", "--server-side", "-f", str(QUICKSTART)).code == 0)
+    deadline = time.monotonic() + 60
+    while (applied := plane.kubectl("apply", "--server-side", "-f", str(QUICKSTART))).code:
+        assert time.monotonic() < deadline, applied.stderr
+        time.sleep(0.05)
     return _declared(plane)
 
 
@@ -79,9 +83,9 @@ def _env(deployment: dict[str, Any]) -> dict[str, str]:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds():
-        assert time.monotonic() < deadline, "it did not come true within 20 s"
+        assert time.monotonic() < deadline, "it did not come true within 60 s"
         time.sleep(0.05)
 
 

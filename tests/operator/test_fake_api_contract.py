@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from controlplane import ControlPlane
+from controlplane_definitions import forget
 from fake_api import FakeApi
 from modelpool_operator.crds import definition
 
@@ -350,8 +351,7 @@ def defined(controlplane: ControlPlane) -> Any:
         controlplane.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(each)).ok()
         controlplane.kubectl("wait", "--for=condition=Established", f"crd/{each['metadata']['name']}").ok()
     yield controlplane
-    for each in definitions():
-        controlplane.kubectl("delete", "crd", each["metadata"]["name"]).ok()
+    forget(controlplane, [each["metadata"]["name"] for each in definitions()])
 
 
 @pytest.mark.slow
