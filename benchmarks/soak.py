@@ -4,8 +4,9 @@
 
 Providers, sidecar and clients live in one process and one loop. Each request meets a fault of the conformance table, or
 none; providers refuse connections now and then; the config changes every second; clients read slowly, pipeline, keep
-their connections, leave. Every answer must be lawful, and carry the id of its request. In the end nothing may be open,
-and memory must not have grown since it had warmed up. The exit status tells.
+their connections, leave. The pools recover, hedge, cache, commit late, queue, adapt, ask for keys, and are pools of
+pools. Every answer must be lawful, and carry the id of its request. In the end nothing may be open, caches must be
+within their bounds, and memory must not have grown since it had warmed up. The exit status tells.
 """
 
 import argparse
@@ -27,10 +28,10 @@ ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "sidecar"), str(ROOT / "tests" / "support")]
 
-from builders import a_config, a_pool, a_target  # noqa: E402 - the paths come first
+import soak_pools  # noqa: E402 - the paths come first
 from conformance.client import Client, Got  # noqa: E402
 from conformance.faults import REFUSED  # noqa: E402
-from conformance.house import HEALTH, House, count_tasks, house  # noqa: E402
+from conformance.house import HEALTH, KEYS, House, count_tasks, house  # noqa: E402
 from conformance.provider import Provider  # noqa: E402
 from conformance.seen import judge  # noqa: E402
 from conformance.speech import WAYS, Way  # noqa: E402
@@ -46,6 +47,8 @@ GROWTH_BYTES = 6 * 1024 * 1024
 TELL_SECONDS = 10.0
 KEPT = {"store": False}
 """What the Responses API must be told, so that its answers may be given again."""
+
+CACHED = ("kept", "deep")
 
 FAULTS = [
     row.primary
@@ -84,6 +87,8 @@ class Soak:
     def __init__(self, held: House, seconds: float, rng: random.Random) -> None:
         self.held, self.seconds, self.rng = held, seconds, rng
         self.seen: Counter[str] = Counter()
+        self.cached: Counter[str] = Counter()
+        """What the answers of pools with a cache say of it."""
         self.wrong: list[str] = []
         self.reloads = 0
         self.memory: list[tuple[float, int]] = []
@@ -132,6 +137,8 @@ class Soak:
                 await self._once(way, self._asks, receive_buffer=4096)
             elif kind < 0.84:
                 await self._once(way, self._pipelines)
+            elif kind < 0.9:
+                await self._share(way)
             else:
                 await self._once(way, self._leaves)
         kept.close()
@@ -143,9 +150,32 @@ class Soak:
 
     async def _asks(self, client: Client, way: Way) -> None:
         ident = self.held.ident()
-        pool = self.rng.choice(("chat", "steady", "spare", "whole", "kept"))
-        for _ in range(1 if pool != "kept" else 2):  # the second one may be given again
-            self._judge(way, ident, await client.ask(way.path, way.body(ident, pool, **KEPT), patience=20))
+        pool = self.rng.choice(soak_pools.NAMES)
+        body, key = way.body(ident, pool, **KEPT), self._key(pool)
+        for _ in range(2 if pool in CACHED else 1):  # the second one may be given again
+            self._judge(way, ident, await client.ask(way.path, body, *key, patience=20))
+
+    async def _share(self, way: Way) -> None:
+        """Some ask the same at once, each on a connection of its own, and some of them do not stay."""
+        ident, pool = self.held.ident(), self.rng.choice(CACHED)
+        body = way.body(ident, pool, **KEPT)
+
+        async def one(client: Client) -> None:
+            await client.post(way.path, body)
+            if self.rng.random() < 0.3:
+                await self._rest(self.rng.choice((0.0, 0.01, 0.1)))
+                self.seen["left"] += 1
+            else:
+                self._judge(way, ident, await client.answer(20))
+            client.close()
+
+        await asyncio.gather(*(one(Client(self.held.sidecar.data_port)) for _ in range(self.rng.randint(2, 4))))
+
+    def _key(self, pool: str) -> tuple[str, ...]:
+        """What a caller shows: now and then nothing, or what is nobody's."""
+        if pool != "keyed" or self.rng.random() < 0.1:
+            return ()
+        return (f"authorization: Bearer {self.rng.choice([*KEYS.values(), 'nobody-has-this-long-key'])}",)
 
     async def _pipelines(self, client: Client, way: Way) -> None:
         idents = [self.held.ident() for _ in range(2)]
@@ -158,7 +188,8 @@ class Soak:
 
     async def _leaves(self, client: Client, way: Way) -> None:
         with contextlib.suppress(ConnectionError):
-            await client.post(way.path, way.body(self.held.ident()))
+            pool = self.rng.choice(soak_pools.NAMES)
+            await client.post(way.path, way.body(self.held.ident(), pool, **KEPT), *self._key(pool))
             await self._rest(self.rng.choice((0.0, 0.01, 0.05, self.rng.uniform(0.0, 1.5))))
             if client.writer is not None and self.rng.random() < 0.5:
                 client.half_close()
@@ -169,6 +200,8 @@ class Soak:
         seen = judge(way, ident, got, alike=True)
         words = seen.words.split(",")[0]
         self.seen[words] += 1
+        if "x-modelpool-cache" in got.headers:
+            self.cached[got.headers["x-modelpool-cache"]] += 1
         if seen.wrong:
             self.wrong.append(f"{way} {ident}: {seen.words}: {seen.wrong}")
 
@@ -179,29 +212,11 @@ class Soak:
             await self._reload()
 
     async def _reload(self) -> None:
-        """Weights, limits, timeouts; a target, a provider, that comes and goes."""
+        """Weights, limits, cooldowns; targets and callers that come and go."""
         self.reloads += 1
-        names = ["primary", "backup", "spare"]
-        chat = [a_target(name, weight=self.rng.randint(1, 5)) for name in names[: self.rng.choice((1, 2, 2, 3))]]
-        steady = [a_target("primary"), a_target("backup", priority=1)]
-        limits = {"concurrency": {"max": self.rng.choice((8, 64)), "queue": {"max": 8, "timeout": 500}}}
-        hedging = {"percentile": None, "delay": self.rng.choice((5, 50)), "max_percent": 50}
-        early = {"head_hold": self.rng.choice((0, 100)), "keep_alive": 100}
-        cache = {"ttl": 500, "max_entries": 20, "max_bytes": 1 << 16, "temperature": "Any"}
-        requests = [{"name": "all", "max": 100, "per": 1_000, "burst": 100, "scope": "Sidecar"}]
-        spare = {"requests": requests} if self.rng.random() < 0.5 else {}
-        pools = [
-            a_pool(targets=chat, total=4_000, limits=limits, hedging=hedging),
-            a_pool("steady", targets=steady, total=4_000, recovery=("Continue", "Replay")),
-            a_pool("spare", targets=[a_target("spare")], total=4_000, limits=spare, streaming=early),
-            a_pool("whole", targets=steady, total=4_000, streaming={"commit": "Complete", **early}),
-            a_pool("kept", targets=steady, total=4_000, cache=cache),
-        ]
+        keys = KEYS if self.rng.random() < 0.8 else {"bob": KEYS["bob"]}
         health = {**HEALTH, "cooldown": self.rng.choice((100, 700))}
-        used = {target["name"] for target in chat} | {"primary", "backup", "spare"}
-        await self.held.sidecar.apply(
-            a_config(pools, [self.held.contract(name, health=health) for name in sorted(used)]), {}
-        )
+        await self.held.apply(soak_pools.drawn(self.rng), keys, health=health)
 
     async def _doors(self) -> None:
         while await self._rest(self.rng.uniform(1.0, 4.0)):
@@ -254,6 +269,7 @@ class Soak:
         grown = "not measured" if growth is None else f"{growth / 2**20:+.1f} MiB since {self.warm:.0f} s"
         lines += [
             "",
+            "cache: " + ", ".join(f"{count} {words}" for words, count in self.cached.most_common()),
             f"{sum(self.seen.values())} requests, {self.reloads} reloads, {self.elapsed:.0f} s, memory {grown}",
         ]
         told = deque(self.wrong, maxlen=20)

@@ -15,6 +15,7 @@ def test_nothing_is_left_open_and_nothing_grows() -> None:
     run = asyncio.run(soak.soak(120.0))
     assert not run.wrong, run.table()
     assert run.seen["primary"] > 500, run.table()
+    assert min(run.cached[word] for word in ("miss", "hit", "shared")) > 20, run.table()
     assert run.growth() is not None
     assert run.reloads > 60
 

@@ -158,11 +158,20 @@ class House:
                 if each.failed
             ),
         ]
+        found += [
+            f"pool {pool['name']} keeps {kept['entries']} answers of {kept['bytes']} bytes"
+            for pool in state["pools"]
+            if (kept := pool["cache"]) and not _bounded(kept)
+        ]
+        kept_bytes = sum(pool["cache"]["bytes"] for pool in state["pools"] if pool["cache"])
+        if sidecar._state.cache.bytes != kept_bytes:
+            found.append(f"the cache has {sidecar._state.cache.bytes} bytes, and its pools {kept_bytes}")
         for what, count in (
             ("requests in flight", sidecar.in_flight),
             ("requests in the queue", sidecar.waiting),
             ("requests at the door", sidecar._server.in_flight),
             ("bytes of bodies", sidecar._server.buffered_bytes),
+            ("calls that others may join", len(sidecar._proxy._caching._calls)),
             ("attempts", sum(len(link._attempts) for link in self.upstream._links.values())),
             ("tasks beyond those of a sidecar that idles", len(self.tasks) - self.idle_tasks - self._listening),
         ):
@@ -242,6 +251,10 @@ async def house(
             return
         await asyncio.sleep(0.01)
     raise RuntimeError(f"left after the end: {sorted(map(repr, tasks))}")
+
+
+def _bounded(cache: Mapping[str, int]) -> bool:
+    return cache["entries"] <= cache["maxEntries"] and cache["bytes"] <= cache["maxBytes"]
 
 
 def heard(way: Way, got: Got) -> Heard:
