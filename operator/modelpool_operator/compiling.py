@@ -12,7 +12,8 @@ from modelpool_config.models import ClosedPool, Config, Pool
 from modelpool_operator import conditions, manifests
 from modelpool_operator.api.modelpool import ModelPool
 from modelpool_operator.api.provider import Provider
-from modelpool_operator.conditions import Publication, Status
+from modelpool_operator.checks.reached import Reach
+from modelpool_operator.conditions import Behind, Publication, Status
 from modelpool_operator.desired import Accepted, Desired, Namespace, desired
 from modelpool_operator.problems import Key
 from modelpool_operator.resources import Observed
@@ -20,13 +21,15 @@ from modelpool_operator.resources import Observed
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What should be published. `config` None: the namespace gets none. `digests`: of each pool, closed ones too."""
+    """What should be published. `config` None: the namespace gets none. `digests`: of each pool, closed ones too;
+    `reach`: what each that runs comes to."""
 
     result: Desired
     config: bytes | None = field(repr=False)
     accepted: bytes = field(repr=False)
     credentials: Mapping[str, str] = field(repr=False)
     digests: Mapping[str, str]
+    reach: Reach = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ def compile_namespace(namespace: str, observed: Observed, last_good: Accepted, c
         manifests.pack({key: form for key, form in result.accepted.items() if _is_used(result, key)}),
         made.credentials if made else {},
         {} if made is None else digests(made.config),
+        Reach(made.config if made else None),
     )
 
 
@@ -80,15 +84,18 @@ def status_of(compiled: Compiled, key: Key, publication: Publication, present: P
         provider = resource if isinstance(resource, Provider) else None
         return conditions.provider_status(verdict, provider, publication, present.status, present.generation, now)
     pool = resource if isinstance(resource, ModelPool) else None
-    named = {name: ("Provider", key[1], name) for name in _provider_names(pool)}
-    providers = {
-        name: (result.verdicts[each], form if isinstance(form := result.accepted.get(each), Provider) else None)
-        for name, each in named.items()
-        if each in result.verdicts
-    }
+    behind = _behind(compiled, key)
     digest = compiled.digests.get(key[2], "")
-    return conditions.pool_status(
-        verdict, pool, providers, digest, publication, present.status, present.generation, now
+    return conditions.pool_status(verdict, pool, behind, digest, publication, present.status, present.generation, now)
+
+
+def _behind(compiled: Compiled, key: Key) -> Behind:
+    _, namespace, name = key
+    verdicts, reached = compiled.result.verdicts, compiled.reach.targets(name)
+    return Behind(
+        reached,
+        {each.provider.name: verdicts["Provider", namespace, each.provider.name] for each in reached},
+        [(each, verdicts["ModelPool", namespace, each.pool]) for each in compiled.reach.pools(name)],
     )
 
 
@@ -102,8 +109,3 @@ def different(
         if key in compiled.result.verdicts
         and conditions.words(present.status) != conditions.words(status_of(compiled, key, publication, present, now))
     )
-
-
-def _provider_names(pool: ModelPool | None) -> tuple[str, ...]:
-    targets = pool.spec.targets if pool is not None else ()
-    return tuple(dict.fromkeys(target.provider_ref.name for target in targets if target.provider_ref))

@@ -5,15 +5,15 @@ of conditions never changes, because the API server takes another order for anot
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from modelpool_operator.api.modelpool import ModelPool, Target
+from modelpool_operator.api.modelpool import ModelPool
 from modelpool_operator.api.provider import Provider
 from modelpool_operator.api.types import plain
-from modelpool_operator.checks import callers, chains
-from modelpool_operator.checks.names import claimed
+from modelpool_operator.checks import callers, chains, remarks
+from modelpool_operator.checks.reached import Inner, Reached
 from modelpool_operator.desired import Form, Verdict
 from modelpool_operator.problems import Problem
 
@@ -47,6 +47,15 @@ class Publication:
     crowded: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What a pool's targets come to: those at Providers, by name the verdicts of these, and of each pool in between."""
+
+    reached: Sequence[Reached] = ()
+    providers: Mapping[str, Verdict] = field(default_factory=dict)
+    pools: Sequence[tuple[Inner, Verdict]] = ()
+
+
 def provider_status(
     verdict: Verdict,
     resource: Provider | None,
@@ -74,34 +83,26 @@ def provider_status(
 def pool_status(
     verdict: Verdict,
     resource: ModelPool | None,
-    providers: Mapping[str, tuple[Verdict, Provider | None]],
+    behind: Behind,
     digest: str,
     publication: Publication,
     present: Mapping[str, Any],
     generation: int,
     now: datetime,
 ) -> Status:
-    """The status of a pool. `providers`: those of its namespace, with the form in force; `digest`: of its section of
-    the desired config."""
+    """The status of a pool. `behind`: what its targets come to; `digest`: of its section of the desired config."""
     targets = resource.spec.targets if resource else ()
-    names = dict.fromkeys(each.provider_ref.name for each in targets if each.provider_ref)
-    named = {name: providers[name] for name in names if name in providers}
     left_out = {each.target: each.reason for each in verdict.unresolved}
-    asked = dict.fromkeys(each.provider_ref.name for each in targets if each.provider_ref and each.name not in left_out)
-    missing = _missing_of_pool(verdict, {name: named[name][0] for name in asked if name in named})
-    accepted, resolved = _accepted(verdict), _resolved(verdict, missing)
-    if resource is not None and accepted.status == "True":
-        able = [each for each in targets if each.provider_ref and each.name not in left_out]  # a pool says it itself
-        seen = {name: each for name, (_, each) in named.items()}
-        accepted = _unpriced(resource, able, seen) or _no_prefill(resource, able, seen) or accepted
+    resolved = _resolved(verdict, [*_missing_of_pool(verdict), *_missing_behind(behind)])
+    accepted = _remarked(_accepted(verdict), resource, behind.reached)
     is_published = publication.pools.get(resource.metadata.name if resource else "") == digest
     if verdict.form is Form.NONE:
         programmed = Said("False", accepted.reason, "it was never accepted: its model names answer 503 invalid_pool")
     else:
         programmed = _programmed(verdict, publication, None if is_published else publication.blocked or _WAITING)
-    drained = [name for name, (_, each) in named.items() if each is not None and each.spec.traffic == "Drained"]
+    drained = dict.fromkeys(each.provider.name for each in behind.reached if each.provider.traffic == "Drained")
     count = f"{len(targets) - len(left_out)}/{len(targets)}"
-    ready = _first_not_true(accepted, programmed) or _keyless(verdict)
+    ready = _first_not_true(accepted, programmed) or _keyless(verdict, behind)
     ready = ready or _pool_ready(resolved, count, left_out, drained)
     status: Status = {
         "observedGeneration": generation,
@@ -136,6 +137,7 @@ def moment(now: datetime) -> str:
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+_KEPT = "; the last accepted form stays in force"
 _WAITING = Said("Unknown", PENDING, "its config is not written yet")
 
 
@@ -143,51 +145,17 @@ def _accepted(verdict: Verdict) -> Said:
     found = [problem for problem in verdict.problems if problem.condition == "Accepted"]
     if not found:
         return Said("True", "Accepted", "the spec makes sense")
-    kept = "; the last accepted form stays in force" if verdict.form is Form.LAST_GOOD else ""
+    kept = _KEPT if verdict.form is Form.LAST_GOOD else ""
     return Said("False", found[0].reason, _sentence(found) + kept)
 
 
-def _unpriced(pool: ModelPool, targets: Sequence[Target], providers: Mapping[str, Provider | None]) -> Said | None:
-    """Some of its targets have prices and others none: the sum of its costs would look like all of them (B14)."""
-    without = [target for target in targets if not _has_price(target, pool, providers)]
-    if not without or len(without) == len(targets):
-        return None
-    told = ", ".join(f"target {each.name} (Provider {_provider(each)})" for each in without)
-    message = f"the spec makes sense; no price is declared for {told}: what is answered there counts as no cost"
-    return Said("True", "Unpriced", plain(message, _LONGEST))
-
-
-def _no_prefill(pool: ModelPool, targets: Sequence[Target], providers: Mapping[str, Provider | None]) -> Said | None:
-    """It wants streams to be continued, and nobody says that he can (B26)."""
-    ways = (pool.spec.streaming.recovery if pool.spec.streaming else None) or ()
-    if any(target.pool_ref for target in pool.spec.targets):
-        return None  # it may stand in that pool
-    if "Continue" not in ways or any(_declares_prefill(target, pool, providers) for target in targets):
-        return None
-    message = "the spec makes sense; streaming.recovery names Continue, but no target's model declares Prefill: a "
-    return Said("True", "NoPrefill", message + "stream that breaks is not continued")
-
-
-def _declares_prefill(target: Target, pool: ModelPool, providers: Mapping[str, Provider | None]) -> bool:
-    """Of the model that it asks for, or of any name that clients may send on to it."""
-    provider = providers.get(_provider(target))
-    models = (provider.spec.models if provider is not None else None) or ()
-    able = {model.name for model in models if "Prefill" in (model.capabilities or ())}
-    asked = [target.model] if target.model is not None else [model for _, model in claimed(pool)]
-    return bool(able) and any(model in able or model.endswith("*") for model in asked)
-
-
-def _provider(target: Target) -> str:
-    return target.provider_ref.name if target.provider_ref else ""
-
-
-def _has_price(target: Target, pool: ModelPool, providers: Mapping[str, Provider | None]) -> bool:
-    """Of the model that it asks for, or of every name that clients may send on to it; a pattern is none of them."""
-    provider = providers.get(_provider(target))
-    models = (provider.spec.models if provider is not None else None) or ()
-    priced = {model.name for model in models if model.prices is not None}
-    asked = [target.model] if target.model is not None else [model for _, model in claimed(pool)]
-    return bool(priced) and all(model in priced or model.endswith("*") for model in asked)
+def _remarked(accepted: Said, resource: ModelPool | None, reached: Sequence[Reached]) -> Said:
+    """An accepted pool that lacks something says so, and is accepted all the same."""
+    found = remarks.on(resource.spec, reached) if resource is not None and accepted.status == "True" else ()
+    if not found:
+        return accepted
+    message = "; ".join((accepted.message, *(remark.message for remark in found)))
+    return Said("True", found[0].reason, plain(message, _LONGEST))
 
 
 def _resolved(verdict: Verdict, found: Sequence[tuple[str, str]]) -> Said:
@@ -202,16 +170,33 @@ def _resolved(verdict: Verdict, found: Sequence[tuple[str, str]]) -> Said:
     return Said(state, reason, _listed(dict.fromkeys(message for _, message in found)))
 
 
-def _missing_of_pool(verdict: Verdict, asked: Mapping[str, Verdict]) -> list[tuple[str, str]]:
-    """Targets that are left out, and Providers that can be asked although something is wrong with them."""
+def _missing_of_pool(verdict: Verdict) -> list[tuple[str, str]]:
+    """What is wrong with the keys of its callers, targets that are left out, and fallback pools that are not there."""
     found = [(each.reason, f"target {each.target}: {each.message}") for each in verdict.unresolved]
     lost = (each for each in verdict.problems if each.reason == chains.NOT_FOUND and each.path[:2] == chains.FALLBACK)
     found += [(each.reason, each.message) for each in lost]
-    for name, provider in asked.items():
-        for problem in provider.problems:
-            kept = "accepted form" if problem.condition == "Accepted" else "copied value"
-            found.append((problem.reason, f"Provider {name}: {problem.message}; the last {kept} stays in force"))
     return [*_missing_of_callers(verdict), *found]
+
+
+def _missing_behind(behind: Behind) -> list[tuple[str, str]]:
+    """What the pools behind it have to do without, and Providers and pools that can be asked although something is
+    wrong with them."""
+    found: list[tuple[str, str]] = []
+    for inner, pool in behind.pools:
+        found += [(each.reason, f"target {inner.target}/{each.target}: {each.message}") for each in pool.unresolved]
+        found += [(reason, f"ModelPool {inner.pool}: {message}") for reason, message in _missing_of_callers(pool)]
+        found += [(each.reason, f"ModelPool {inner.pool}: {each.message}{_KEPT}") for each in _refused(pool)]
+    for name in dict.fromkeys(each.provider.name for each in behind.reached):
+        for problem in behind.providers[name].problems:
+            kept = _KEPT if problem.condition == "Accepted" else "; the last copied value stays in force"
+            found.append((problem.reason, f"Provider {name}: {problem.message}{kept}"))
+    return found
+
+
+def _refused(pool: Verdict) -> list[Problem]:
+    """Why the form that was written last is not the one in force; a name that it lost is another matter."""
+    problems = [each for each in pool.problems if (each.condition, each.reason) == ("Accepted", "InvalidSpec")]
+    return problems if pool.form is Form.LAST_GOOD else []
 
 
 def _missing_of_callers(verdict: Verdict) -> list[tuple[str, str]]:
@@ -228,7 +213,7 @@ def _programmed(verdict: Verdict, publication: Publication, blocked: Said | None
     return Said("True", "Programmed", f"it stands in the namespace's config{full}")
 
 
-def _pool_ready(resolved: Said, count: str, left_out: Mapping[str, str], drained: Sequence[str]) -> Said:
+def _pool_ready(resolved: Said, count: str, left_out: Mapping[str, str], drained: Iterable[str]) -> Said:
     able, _, total = count.partition("/")
     told = f"{able} of {total} target{'s' if total != '1' else ''} can be asked"
     if able == "0":
@@ -241,13 +226,21 @@ def _pool_ready(resolved: Said, count: str, left_out: Mapping[str, str], drained
     return Said("True", "Ready", told)
 
 
-def _keyless(verdict: Verdict) -> Said | None:
-    """Nobody has a key of a pool that is for callers with one."""
-    if not verdict.keyless:
+def _keyless(verdict: Verdict, behind: Behind) -> Said | None:
+    """Nobody has a key of a pool that is for callers with one, or of the pools behind all of its targets."""
+    found = _missing_of_callers(verdict) if verdict.keyless else _keyless_behind(behind)
+    if not found:
         return None
-    found = _missing_of_callers(verdict)
     state: State = "Unknown" if found[0][0] == CREDENTIAL_PENDING else "False"
-    return Said(state, found[0][0], _listed(message for _, message in found))
+    return Said(state, found[0][0], _listed(dict.fromkeys(message for _, message in found)))
+
+
+def _keyless_behind(behind: Behind) -> list[tuple[str, str]]:
+    shut = {inner.pool: pool for inner, pool in behind.pools if pool.keyless}
+    if not all(shut.keys() & set(each.through) for each in behind.reached):
+        return []
+    each = ((name, found) for name, pool in shut.items() for found in _missing_of_callers(pool))
+    return [(reason, f"ModelPool {name}: {message}") for name, (reason, message) in each]
 
 
 def _first_not_true(*said: Said) -> Said | None:

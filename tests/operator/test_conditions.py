@@ -11,7 +11,7 @@ from manifest_cases import pool, provider, secret
 from modelpool_config import models as contract
 from modelpool_operator import conditions
 from modelpool_operator.checks import callers
-from modelpool_operator.conditions import Publication, Said
+from modelpool_operator.conditions import Behind, Publication, Said
 from modelpool_operator.desired import Form, Verdict
 from modelpool_operator.problems import Problem
 from modelpool_operator.resources import observe
@@ -49,14 +49,15 @@ _publications = st.builds(
     st.booleans(),
 )
 _FORM = observe([provider(), pool()])
+_REACHED = world(provider(), pool()).compiled.reach.targets("chat")
 
 
 def _pool_status(
     verdict: Verdict, publication: Publication, present: Raw, now: datetime, of_provider: Verdict
 ) -> dict[str, Any]:
     resource = None if verdict.form is Form.NONE else _FORM.pools["default", "chat"]
-    providers = {"openai": (of_provider, _FORM.providers["default", "openai"])}
-    return conditions.pool_status(verdict, resource, providers, DIGEST, publication, present, 1, now)
+    behind = Behind(_REACHED, {"openai": of_provider})
+    return conditions.pool_status(verdict, resource, behind, DIGEST, publication, present, 1, now)
 
 
 def _provider_status(verdict: Verdict, publication: Publication, present: Raw, now: datetime) -> dict[str, Any]:
@@ -180,80 +181,6 @@ def test_a_moment_is_written_in_utc_by_the_second() -> None:
 def test_a_publication_without_a_time_says_nothing_about_the_config() -> None:
     ok = Verdict(Form.CURRENT)
     assert "config" not in _pool_status(ok, Publication({"chat": DIGEST}), {}, NOW, ok)
-
-
-PRICED = {"prices": {"inputPerMillion": "0.15", "outputPerMillion": "0.6"}}
-MINI, CHAT = {"name": "gpt-4o-mini", **PRICED}, {"name": "chat", **PRICED}
-
-
-@pytest.mark.parametrize(
-    ("models", "target", "names", "unpriced"),
-    [
-        ([], {"model": "gpt-4o-mini"}, ["chat"], ["b"]),
-        ([{"name": "gpt-4o-mini"}], {"model": "gpt-4o-mini"}, ["chat"], ["b"]),
-        ([MINI], {"model": "gpt-4o-mini"}, ["chat"], []),
-        ([MINI], {}, ["chat"], ["b"]),
-        ([CHAT], {}, ["chat", "gpt-*"], []),
-        ([CHAT], {}, ["chat", "code"], ["b"]),
-    ],
-)
-def test_a_pool_with_prices_for_some_targets_only_names_the_others(
-    models: list[Raw], target: Raw, names: list[str], unpriced: list[str]
-) -> None:
-    """The target a has a price."""
-    targets = [
-        {"name": "a", "providerRef": {"name": "openai"}, "model": "gpt-4o-mini"},
-        {"name": "b", "providerRef": {"name": "other"}, **target},
-        {"name": "c", "providerRef": {"name": "gone"}},
-    ]
-    made = world(
-        provider(models=[MINI]),
-        provider("other", models=models),
-        pool(targets=targets, models=[{"name": each} for each in names]),
-    )
-    told = made.said("Accepted")
-    assert told[:2] == ("True", "Unpriced" if unpriced else "Accepted")
-    if unpriced:
-        assert told[2] == (
-            "the spec makes sense; no price is declared for target b (Provider other): what is answered there counts "
-            "as no cost"
-        )
-
-
-@pytest.mark.parametrize(
-    ("models", "ways", "said"),
-    [
-        ([], ["Continue"], "NoPrefill"),
-        ([{"name": "gpt-4o-mini"}], ["Replay", "Continue"], "NoPrefill"),
-        ([{"name": "other", "capabilities": ["Prefill"]}], ["Continue"], "NoPrefill"),
-        ([{"name": "gpt-4o-mini", "capabilities": ["Prefill"]}], ["Continue"], "Accepted"),
-        ([], ["Replay"], "Accepted"),
-    ],
-)
-def test_a_pool_that_wants_streams_continued_hears_that_nobody_declares_prefill(
-    models: list[Raw], ways: list[str], said: str
-) -> None:
-    """B26."""
-    targets = [{"name": "a", "providerRef": {"name": "openai"}, "model": "gpt-4o-mini"}]
-    told = world(provider(models=models), pool(targets=targets, streaming={"recovery": ways})).said("Accepted")
-    assert told[:2] == ("True", said)
-    if said == "NoPrefill":
-        assert told[2] == (
-            "the spec makes sense; streaming.recovery names Continue, but no target's model declares Prefill: a stream "
-            "that breaks is not continued"
-        )
-
-
-def test_what_the_targets_of_an_inner_pool_declare_is_not_guessed() -> None:
-    """B26, B7."""
-    outer = pool("outer", targets=[{"name": "a", "poolRef": {"name": "chat"}}], streaming={"recovery": ["Continue"]})
-    made = world(provider(), pool(), outer)
-    accepted = made.status(("ModelPool", "default", "outer"))["conditions"][0]
-    assert (accepted["type"], accepted["reason"]) == ("Accepted", "Accepted")
-
-
-def test_a_pool_without_any_price_says_nothing_of_prices() -> None:
-    assert world(provider(), pool()).said("Accepted")[1] == "Accepted"
 
 
 def test_several_drained_providers_are_all_named() -> None:

@@ -62,6 +62,15 @@ POOLS: dict[str, list[Any]] = {
     "that falls back to itself": [pool(fallback={"pools": [{"when": "General", "poolRefs": [{"name": "chat"}]}]})],
     "that falls back to nobody": [pool(fallback={"pools": [{"when": "General", "poolRefs": [{"name": "gone"}]}]})],
     "that wants streams to be continued": [pool(streaming={"recovery": ["Continue"]})],
+    "that is behind itself": [
+        pool(
+            targets=[{"name": "back", "poolRef": {"name": "chat"}}, {"name": "own", "providerRef": {"name": "openai"}}]
+        )
+    ],
+    "that would ask a second target": [
+        pool(targets=[{"name": "near", "poolRef": {"name": "near"}}], hedging={"delay": "1s"}),
+        pool("near"),
+    ],
     "with a price elsewhere": [
         provider("other", models=[{"name": "chat", "prices": {"inputPerMillion": "1"}}]),
         pool(targets=[{"name": each, "providerRef": {"name": each}} for each in ("openai", "other")]),
@@ -119,7 +128,7 @@ def reasons_in_code() -> set[str]:
             if isinstance(target, ast.Name)
         }
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            index = {"Said": 1, "Finding": 2}.get(getattr(call.func, "id", ""))
+            index = {"Said": 1, "Finding": 2, "Remark": 0}.get(getattr(call.func, "id", ""))
             named = [each.value for each in call.keywords if each.arg == "reason"]
             for each in (*([] if index is None else call.args[index : index + 1]), *named):
                 if isinstance(each, ast.Constant):
@@ -131,7 +140,7 @@ def reasons_in_code() -> set[str]:
 
 def test_every_reason_in_the_code_stands_on_the_page() -> None:
     found = reasons_in_code()
-    assert {"SecretNotFound", "NameConflict", "LastGood", "Pending"} <= found
+    assert {"SecretNotFound", "NameConflict", "LastGood", "Pending", "Unpriced"} <= found
     assert sorted(found - {row[0] for row in rows()}) == []
 
 

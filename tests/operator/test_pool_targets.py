@@ -287,16 +287,6 @@ def test_a_change_of_the_inner_pool_is_programmed_in_both_only_when_it_is_writte
         assert after.said("Programmed", key)[:2] == ("True", "Programmed")
 
 
-def test_what_the_targets_of_the_inner_pool_lack_that_pool_says_itself() -> None:
-    prices = {"inputPerMillion": "1"}
-    priced = provider(models=[{"name": "m", "prices": prices}])
-    chat = pool("chat", targets=[at(model="m"), to("near")], streaming={"recovery": ["Continue"]})
-    near = pool("near", targets=[at("a", model="m"), at("b", "other", model="m")])
-    made = world(priced, provider("other"), chat, near)
-    assert made.said("Accepted")[:2] == ("True", "Accepted")
-    assert made.said("Accepted", ("ModelPool", "default", "near"))[:2] == ("True", "Unpriced")
-
-
 def test_one_pool_as_the_only_target_has_a_second_one_to_ask_beside_a_slow_one() -> None:
     result = made(chat={"targets": [to("near")], "hedging": {"percentile": 95}}, near=[at("a"), at("b")])
     assert result.problems == ()
