@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import stillness
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.ports import Downstream, ErrorKind, Headers, UpstreamRequest
 from modelpool_sidecar.server import DataServer, Received
@@ -160,15 +161,13 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 async def soon(event: asyncio.Event, seconds: float = PATIENCE_SECONDS) -> None:
-    async with asyncio.timeout(seconds):
-        await event.wait()
+    """Until it is set; time in which the machine stands still does not count."""
+    await stillness.soon(event, seconds)
 
 
 async def until(condition: Callable[[], object], seconds: float = 1.0) -> None:
     """Turn by turn of the loop, until what nothing announces is so."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0)
+    await stillness.until(condition, seconds)
 
 
 @dataclass
@@ -230,7 +229,11 @@ async def client(port: int, host: str = "127.0.0.1", receive_buffer: int | None 
     sock.setblocking(False)
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    except BaseException:
+        sock.close()
+        raise
     reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 16)
     try:
         yield Client(reader, writer)

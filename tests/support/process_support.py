@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 
 import modelpool_sidecar
+import stillness
 from modelpool_config import codec
 from modelpool_config.models import Config
 from modelpool_config.mount import CREDENTIAL_PREFIX
@@ -34,14 +35,7 @@ async def eventually(
     holds: Callable[[], object] | Callable[[], Awaitable[object]], seconds: float = PATIENCE_SECONDS
 ) -> None:
     """Ask again and again until it holds; AssertionError at the deadline."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while True:
-        answer = holds()
-        if await answer if isinstance(answer, Awaitable) else answer:
-            return
-        assert loop.time() < deadline, f"it did not come true within {seconds:g} s"
-        await asyncio.sleep(0.01)
+    await stillness.until(holds, seconds, pause=0.01)
 
 
 class Volume:

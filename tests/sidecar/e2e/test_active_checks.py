@@ -13,7 +13,7 @@ HEALTH = {
     "failures": 2,
     "successes": 2,
     "ramp_up": 0,
-    "active": {"path": "/health", "period": 30, "timeout": 25, "statuses": ("2xx",)},
+    "active": {"path": "/health", "period": 200, "timeout": 190, "statuses": ("2xx",)},
 }
 WELL = RawAnswer(200, (("content-type", "text/plain"),), (b"ok",))
 

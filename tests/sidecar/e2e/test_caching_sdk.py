@@ -21,6 +21,7 @@ from modelpool_operator.desired import desired
 from modelpool_operator.resources import observe
 from modelpool_sidecar.fake.raw import RawAnswer
 from running import Running, running
+from stillness import again
 from virtual import DONE, ROLE, a_chunk, a_completion
 
 PAGE = Path(__file__).parents[3] / "docs" / "caching.md"
@@ -147,6 +148,7 @@ def _listeners(house: Running) -> int:
     return sum(call.listeners for call in house.sidecar._proxy._caching._calls.values())
 
 
+@again
 async def test_who_led_may_leave_and_with_the_last_one_the_call_ends_within_a_tenth_of_a_second() -> None:
     """B31."""
     async with running("primary", pools=pools()) as house, client(house) as sdk:

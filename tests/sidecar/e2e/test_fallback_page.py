@@ -18,6 +18,7 @@ from modelpool_sidecar.core.outcome import RULES, Again, Outcome
 from modelpool_sidecar.core.refusal import CODES
 from modelpool_sidecar.fake.raw import RawAnswer
 from running import Running, running
+from stillness import again
 
 PAGE = Path(__file__).parents[3] / "docs" / "fallback.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -66,6 +67,7 @@ async def test_an_outcome_that_the_page_leaves_out_ends_the_request_and_a_status
         assert seen(held) == [3, 2]
 
 
+@again
 async def test_a_wait_of_a_second_is_waited_for_by_the_patient_pool() -> None:
     async with running(*PLACES, pools=[examples()["patient"]]) as held:
         limited = RawAnswer(429, (("retry-after", "1"), ("content-type", "application/json")), (b"{}",))
@@ -82,6 +84,7 @@ async def test_without_a_budget_only_the_free_fallback_is_left() -> None:
         assert seen(held) == [1, 1]
 
 
+@again
 async def test_a_slow_answer_is_overtaken_by_the_other_target() -> None:
     async with running(*PLACES, pools=[examples()["quick"]]) as held:
         held.fakes["east"].answer_with(lambda attempt: RawAnswer(before=30.0) if attempt.number == 1 else None)

@@ -13,6 +13,7 @@ from modelpool_config import models as contract
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.fake.raw import RawAnswer
 from running import Running, running
+from stillness import again
 from virtual import DONE, ROLE, a_chunk, a_completion
 
 QUICK_SECONDS = 1.0
@@ -49,6 +50,7 @@ async def ask(house: Running, *, stream: bool) -> tuple[float, float, str, Any]:
 
 
 @pytest.mark.parametrize("stream", [True, False])
+@again
 async def test_the_client_has_its_answer_and_the_slow_provider_is_left_within_a_tenth_of_a_second(stream: bool) -> None:
     async with running(pools=pools()) as house:
         house.fakes["primary"].answer_with(says("late", stream=stream, after=SLOW))
@@ -70,6 +72,7 @@ async def test_the_client_has_its_answer_and_the_slow_provider_is_left_within_a_
 
 
 @pytest.mark.parametrize("stream", [True, False])
+@again
 async def test_where_the_second_is_slower_it_is_the_one_that_is_left(stream: bool) -> None:
     async with running(pools=pools()) as house:
         house.fakes["primary"].answer_with(says("first", stream=stream, after=0.3))
@@ -83,6 +86,7 @@ async def test_where_the_second_is_slower_it_is_the_one_that_is_left(stream: boo
         assert slow.client_left - came < CLOSED_WITHIN
 
 
+@again
 async def test_what_a_hedge_did_is_counted_and_shown() -> None:
     async with running(pools=pools()) as house:
         house.fakes["primary"].answer_with(says("late", stream=True, after=SLOW))

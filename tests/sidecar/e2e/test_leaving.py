@@ -8,6 +8,7 @@ import pytest
 
 from modelpool_sidecar.fake.raw import RawAnswer
 from running import Running, running
+from stillness import again
 from virtual import ROLE, a_chunk
 
 PHASES = ("queued bytes", "before the head", "before the first token", "in the middle", "not streaming")
@@ -57,6 +58,7 @@ def played(phase: str) -> RawAnswer:
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("phase", PHASES[1:])
+@again
 async def test_the_provider_is_left_within_a_tenth_of_a_second(phase: str, half: bool) -> None:
     async with running("primary") as house:
         house.fakes["primary"].answer_with(played(phase))

@@ -17,6 +17,7 @@ from modelpool_sidecar.core import buckets, estimate
 from modelpool_sidecar.core.refusal import CODES
 from modelpool_sidecar.fake.raw import RawAnswer
 from running import Running, running
+from stillness import again
 
 PAGE = Path(__file__).parents[3] / "docs" / "limits.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -56,6 +57,7 @@ def names(seen: list[tuple[str, dict[str, str]]]) -> list[str]:
     return [where for where, _ in seen]
 
 
+@again
 async def test_every_example_of_the_page_does_what_the_page_says() -> None:
     config = examples()
     assert [pool.name for pool in config.pools] == [

@@ -18,6 +18,7 @@ from modelpool_config.models import Fake
 from modelpool_operator.desired import desired
 from modelpool_operator.resources import observe
 from running import Running, running
+from stillness import again
 
 PAGE = Path(__file__).parents[3] / "docs" / "streams.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -55,6 +56,7 @@ async def raw(held: Running, http: str, path: str = "chat/completions") -> tuple
     return head_of, rest, ended
 
 
+@again
 async def test_a_client_hears_something_while_targets_are_tried_and_then_the_answer() -> None:
     pools = example(head_hold=100, keep_alive=100)
     async with running("hosted", "spare", pools=pools, changes=IMPATIENT, greeting="hi") as held:
@@ -68,6 +70,7 @@ async def test_a_client_hears_something_while_targets_are_tried_and_then_the_ans
         assert body.endswith(b"0\r\n\r\n") or ended is None
 
 
+@again
 async def test_the_sdk_has_its_head_long_before_the_first_token() -> None:
     patient = {"timeouts": {"connect": 1_000, "first_token": 5_000, "idle": 5_000}}
     pools = example(head_hold=100, keep_alive=100)

@@ -10,6 +10,7 @@ import pytest
 from edge_support import PROMPTLY_SECONDS, Client, Edge, Fork, client, data_server, reset, soon, until
 from modelpool_sidecar.relay import HIGH_WATER_BYTES
 from modelpool_sidecar.sendqueue import unsent_bytes
+from stillness import again
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
 EVENT = b'data: {"error":{}}\n\n'
@@ -252,6 +253,7 @@ async def test_a_client_that_takes_nothing_for_too_long_is_cut_and_counts_as_gon
         assert fork.told[-1] == "gone"
 
 
+@again
 async def test_a_client_that_takes_little_now_and_then_is_not_cut() -> None:
     async with data_server(stall_seconds=0.5) as edge, client(edge.port, receive_buffer=4096) as it:
         await it.send(GET)
@@ -389,6 +391,7 @@ async def test_the_event_reaches_a_slow_client_behind_everything_else() -> None:
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
+@again
 async def test_a_client_that_reads_nothing_is_cut_off_after_two_seconds(version: str) -> None:
     async with data_server() as edge, client(edge.port, receive_buffer=8192) as it:
         await it.send(f"GET / HTTP/{version}\r\nHost: localhost\r\n\r\n".encode())

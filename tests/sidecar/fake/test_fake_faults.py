@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -10,18 +11,27 @@ from fake_raw_client import CHAT, ask, get, post
 from modelpool_config.models import Fake, FakeStep
 from modelpool_sidecar.fake import FakeAttempt, FakeProvider, RawAnswer, run
 from modelpool_sidecar.fake.log import Log
+from stillness import again
 
 PLAIN = post("/v1/chat/completions", CHAT)
 STREAM = post("/v1/chat/completions", {**CHAT, "stream": True})
 ONE = post("/v1/chat/completions", CHAT, "Connection: close")
 
 
-@pytest.fixture
-async def provider() -> AsyncIterator[FakeProvider]:
+@asynccontextmanager
+async def playing() -> AsyncIterator[FakeProvider]:
     provider = FakeProvider("p")
     await provider.start()
-    yield provider
-    await provider.stop()
+    try:
+        yield provider
+    finally:
+        await provider.stop()
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[FakeProvider]:
+    async with playing() as provider:
+        yield provider
 
 
 def play(provider: FakeProvider, *steps: FakeStep) -> None:
@@ -61,22 +71,22 @@ async def test_breaking_as_refuse_closes_idle_connections(provider: FakeProvider
 
 
 @pytest.mark.parametrize(("fault", "request_"), [("Hang", PLAIN), ("Stall", PLAIN), ("Stall", STREAM)])
-async def test_hang_and_stall_last_until_the_client_leaves_and_that_is_noted(
-    provider: FakeProvider, fault: str, request_: bytes
-) -> None:
-    provider.break_as(fault)
-    _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
-    writer.write(request_)
-    await provider.until(lambda p: bool(p.attempts) and p.attempts[0].outcome == fault)
-    attempt = provider.attempts[0]
-    assert (attempt.head_sent is None) is (fault == "Hang")
-    assert attempt.ended is None
-    left = asyncio.get_running_loop().time()
-    writer.close()
-    await provider.until(lambda p: attempt.ended is not None and not p.connections)
-    assert attempt.client_left is not None
-    assert 0 <= attempt.client_left - left < 0.1
-    assert attempt.outcome == fault
+@again
+async def test_hang_and_stall_last_until_the_client_leaves_and_that_is_noted(fault: str, request_: bytes) -> None:
+    async with playing() as provider:
+        provider.break_as(fault)
+        _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+        writer.write(request_)
+        await provider.until(lambda p: bool(p.attempts) and p.attempts[0].outcome == fault)
+        attempt = provider.attempts[0]
+        assert (attempt.head_sent is None) is (fault == "Hang")
+        assert attempt.ended is None
+        left = asyncio.get_running_loop().time()
+        writer.close()
+        await provider.until(lambda p: attempt.ended is not None and not p.connections)
+        assert attempt.client_left is not None
+        assert 0 <= attempt.client_left - left < 0.1
+        assert attempt.outcome == fault
 
 
 @pytest.mark.parametrize("tokens", [None, 0, 1, 3, 30])
@@ -139,25 +149,27 @@ async def test_a_slow_model_waits_before_its_first_token_and_between_tokens(prov
     attempt = provider.attempts[0]
     assert attempt.ended
     assert attempt.head_sent
-    assert 0.055 <= attempt.ended - attempt.head_sent < 1
+    assert 0.055 <= attempt.ended - attempt.head_sent < 5
     await ask(provider, ONE)
     whole = provider.attempts[1]
     assert whole.head_sent
     assert whole.head_sent - whole.started >= 0.029
 
 
-async def test_a_client_that_leaves_while_it_waits_is_noted_at_once(provider: FakeProvider) -> None:
-    play(provider, FakeStep(first_token=60_000))
-    _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
-    writer.write(STREAM)
-    await provider.until(lambda p: bool(p.attempts) and p.attempts[0].head_sent is not None)
-    left = asyncio.get_running_loop().time()
-    writer.close()
-    await provider.until(lambda p: not p.connections)
-    (attempt,) = provider.attempts
-    assert attempt.outcome == "ClientLeft"
-    assert attempt.client_left is not None
-    assert attempt.client_left - left < 0.1
+@again
+async def test_a_client_that_leaves_while_it_waits_is_noted_at_once() -> None:
+    async with playing() as provider:
+        play(provider, FakeStep(first_token=60_000))
+        _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+        writer.write(STREAM)
+        await provider.until(lambda p: bool(p.attempts) and p.attempts[0].head_sent is not None)
+        left = asyncio.get_running_loop().time()
+        writer.close()
+        await provider.until(lambda p: not p.connections)
+        (attempt,) = provider.attempts
+        assert attempt.outcome == "ClientLeft"
+        assert attempt.client_left is not None
+        assert attempt.client_left - left < 0.1
 
 
 @pytest.mark.parametrize(
