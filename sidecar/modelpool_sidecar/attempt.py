@@ -203,6 +203,7 @@ class AttemptRun:
         asked.refused()
         course.order = replace(course.order, request=replace(course.order.request, body=asked.plain), usage=None)
         self._reading, course.status, course.headers, course.held = None, None, (), bytearray()
+        course.fits(0)
         self._await_head()
         course.transport = self._make()
         course.transport.start(course.order.request, self)

@@ -59,13 +59,19 @@ class Course:
 
     def has_room(self, held: int) -> bool:
         """Whether what is held now has room in memory. If not, this was all (B30)."""
+        if self.fits(held):
+            return True
+        self.owner.overloaded()
+        return False
+
+    def fits(self, held: int) -> bool:
+        """Whether there is room for as much as is held now; takes it, or gives back what is not held any more."""
         lease, more = self.order.lease, held - self._leased
         if lease is None or more == 0:
             return True
         if more < 0:
             lease.give(-more)
         elif not lease.take(more):
-            self.owner.overloaded()
             return False
         self._leased = held
         return True
@@ -104,14 +110,13 @@ class Course:
 
     # -- the commit, and ends
 
-    def commit(self, length: int | None, answer: Answer | None = None, *, flows: bool = False) -> None:
-        """This is the answer, and what is held goes out. `flows`: the rest will not wait for it in memory."""
+    def commit(self, length: int | None, answer: Answer | None = None) -> None:
+        """This is the answer, and what is held goes out; from there on the client's side has the room for it."""
         self.committed = True
         self.deadlines.clear_hard()
         assert self.status is not None, "only an answer is committed"
         self.owner.committed(self.status, self.headers, length, answer)
-        if not flows:
-            self._leased = 0  # it lies there until the client has it
+        self.fits(0)
         if self.held and self.phase != "over":
             held, self.held = bytes(self.held), bytearray()
             self.owner.body(held)
@@ -145,5 +150,5 @@ class Course:
     def over(self) -> None:
         """Nothing is awaited or held any more."""
         self.phase = "over"
-        self.has_room(0)
+        self.fits(0)
         self.deadlines.clear()

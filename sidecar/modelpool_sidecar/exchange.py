@@ -8,6 +8,7 @@ and is given back is `books`. Whatever happens - an answer, a refusal, a client 
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from modelpool_sidecar import faults
@@ -15,7 +16,7 @@ from modelpool_sidecar.account import Account
 from modelpool_sidecar.answering import Answering
 from modelpool_sidecar.attempt import AttemptRun
 from modelpool_sidecar.books import Books
-from modelpool_sidecar.core import recovery, retryafter, stateful
+from modelpool_sidecar.core import recovery, retryafter, stateful, verdict
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.dispatch import Outlook, Sleep, Stop, Try
@@ -175,6 +176,7 @@ class Exchange:
             case Stop(answer=Refusal() as refusal):
                 self._answering.refuse(refusal)
             case Stop(answer=Failure() as failure):
+                self._lease.release()  # what waits for the client has its room there
                 self._answering.relay_failure(failure)
 
     def _attempt(self, step: Try) -> None:
@@ -296,6 +298,10 @@ class Exchange:
             blameless=fault.blameless,
             unsent=fault.unsent,
         )
+        if verdict.may_be_told(failure):  # it lies in memory until the walk is over
+            self._lease.hold(len(failure.body))
+        else:
+            failure = replace(failure, body=b"")
         self._books.attempt_over(fault.outcome, fault.status)
         if not fault.unsent:
             self._count(None, refused=fault.status is not None and fault.status >= 300)

@@ -33,7 +33,9 @@ class FailedBody:
         """A part of it."""
         held = self._course.held
         held += data
-        if len(held) > self._enough():
+        if not self._course.fits(len(held)):
+            self._without_room()
+        elif len(held) > self._enough():
             self._fail_by_status(whole=False)
 
     def end(self) -> None:
@@ -49,6 +51,13 @@ class FailedBody:
         if len(self._course.held) <= MAX_FAILED_BYTES or self._classify() not in _CLIENTS_FAULT:
             return MAX_FAILED_BYTES
         return MAX_RELAYED_ERROR_BYTES
+
+    def _without_room(self) -> None:
+        """No more of it is read (B30): what has come must do for the walk, and cannot be relayed."""
+        if self._classify() in _CLIENTS_FAULT:
+            self._course.owner.overloaded()
+        else:
+            self._fail_by_status(whole=False)
 
     def _failed_enough(self) -> None:
         """Enough time; the client's own fault may take more of it as long as something comes."""

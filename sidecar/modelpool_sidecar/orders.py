@@ -28,8 +28,7 @@ class Order:
     `policy_is_fault`: a finish by the content filter goes on to another target, because the pool asks for it.
     `deadline_is_clients`: the client itself lowered the deadline, so missing it blames nobody. `choices`: how many the
     request asks for. `outcome`: what a status comes to for a request like this one. `whole`: a stream is held to its
-    end too (B24); `opens`: its head may go out before its content. `lease`: room for what is held; what was
-    held for an answer that goes out stays there.
+    end too (B24); `opens`: its head may go out before its content. `lease`: room for what is held.
     """
 
     request: UpstreamRequest

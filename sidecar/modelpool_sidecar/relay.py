@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
+from modelpool_sidecar.core.room import Lease
 from modelpool_sidecar.ports import Headers
 from modelpool_sidecar.sendqueue import unsent_bytes
 
@@ -60,11 +61,13 @@ class AiohttpDownstream:
     def __init__(
         self,
         request: web.BaseRequest,
+        lease: Lease,
         *,
         closing: Callable[[], bool] = lambda: False,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        """`closing`: whether the connection must end with this answer. `stall_seconds`: see STALL_SECONDS."""
+        """`lease`: room for what waits for the client. `closing`: whether the connection must end with this answer.
+        `stall_seconds`: see STALL_SECONDS."""
         self._stall_seconds = stall_seconds
         self._watch: asyncio.TimerHandle | None = None
         self._taken, self._looks = 0, 0
@@ -72,7 +75,7 @@ class AiohttpDownstream:
         self.on_writable: Callable[[], None] | None = None
         self.on_delivered: Callable[[], None] | None = None
         self.on_drain_deadline: Callable[[], None] | None = None
-        self._request = request
+        self._request, self._lease = request, lease
         self._closing = closing
         self._answer: _Answer | None = None
         self._queue: deque[bytes] = deque()
@@ -98,12 +101,17 @@ class AiohttpDownstream:
         self._stir()
 
     def write(self, data: bytes) -> bool:
-        """Send a part of the body. False: it was taken, but pause until on_writable."""
+        """Send a part of the body. False: it was taken, but pause until on_writable.
+
+        Where memory has no room for it, it is taken too, because it is here: no answer breaks for that, but nothing
+        more of it is read until the client has this (B30).
+        """
         if self._settled or self._ended:
             return True
         self._queue.append(data)
         self._queued_bytes += len(data)
-        if not self._full and self._queued_bytes > HIGH_WATER_BYTES:
+        fits = self._lease.hold(len(data))
+        if not self._full and (self._queued_bytes > HIGH_WATER_BYTES or not fits):
             self._full = True
             self._wait_for_client()
         self._stir()
@@ -200,6 +208,7 @@ class AiohttpDownstream:
             answer.send_head()
         await send(b"" if self._bodiless(answer) else data)
         self._queued_bytes -= len(data)
+        self._lease.give(len(data))
         if self._full and self._queued_bytes < LOW_WATER_BYTES:
             self._full = False
             if self.on_writable is not None and not self._settled:

@@ -164,7 +164,7 @@ class DataServer:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of request bodies in memory."""
+        """Bytes of requests and answers in memory, as far as they are counted."""
         return self._room.taken_bytes
 
     async def start(self, hosts: Sequence[str], port: int) -> list[socket.socket]:
@@ -234,7 +234,9 @@ class DataServer:
                 body = Refusal("invalid_body", "the body is not framed as its headers say")
             if isinstance(body, Refusal):
                 return self._refused(body)
-            downstream = AiohttpDownstream(request, closing=lambda: self._draining, stall_seconds=self._stall_seconds)
+            downstream = AiohttpDownstream(
+                request, lease, closing=lambda: self._draining, stall_seconds=self._stall_seconds
+            )
             connection.downstream = downstream
             try:
                 self._accept(_received(request, body), downstream)

@@ -98,7 +98,7 @@ class StreamBody:
             course.first_token = course.last_token = course.clock.now()
         commits = self._held_enough()
         if commits:
-            self._commit()
+            course.commit(None)
             course.last_token = course.clock.now()
         if (begins or commits) and course.phase == "runs" and not reader.finished:
             course.await_more()
@@ -111,9 +111,6 @@ class StreamBody:
             course.owner.head_is_due()
             return held > MAX_OPENED_BYTES
         return held > MAX_PREAMBLE_BYTES
-
-    def _commit(self) -> None:
-        self._course.commit(None, flows=not self._course.order.whole)
 
     # -- its end
 
@@ -144,7 +141,7 @@ class StreamBody:
             course.failed(Fault(answer.outcome, "the stream had no content", course.status), close=not ended)
             return
         if not course.committed:
-            self._commit()
+            course.commit(None)
         if not reader.done and reader.terminator:
             course.owner.body(reader.terminator)
         course.finish(answer, linger=not ended)

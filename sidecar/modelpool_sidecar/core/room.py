@@ -38,6 +38,13 @@ class Lease:
         self.taken_bytes += count
         return True
 
+    def hold(self, count: int) -> bool:
+        """So many bytes more lie here, room or not, because they have come already; whether there was room for them."""
+        fits = self.fits(count)
+        self._room.taken_bytes += count
+        self.taken_bytes += count
+        return fits
+
     def give(self, count: int) -> None:
         """So much of it is forgotten."""
         self._room.taken_bytes -= count

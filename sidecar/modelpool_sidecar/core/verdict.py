@@ -82,6 +82,11 @@ def spent(pool: Pool, failures: Sequence[Failure], waits: Sequence[float] = ()) 
     return _summary(pool, failures)
 
 
+def may_be_told(failure: Failure) -> bool:
+    """Whether the client may get its body: what nobody is told need not be kept (B30)."""
+    return failure.whole and failure.status is not None and (failure.outcome in _CLIENTS or _says_more(failure))
+
+
 def _as_it_came(pool: Pool, failure: Failure) -> Failure | Refusal:
     """The provider's answer; its status and wait in our own words where its body could not be read to the end."""
     if failure.whole:

@@ -267,6 +267,52 @@ async def test_a_client_that_takes_little_now_and_then_is_not_cut() -> None:
         assert not fork.gone.is_set()
 
 
+async def test_what_waits_for_a_client_has_its_room_in_memory_until_it_is_taken() -> None:
+    """B30: in the one room, with the bodies of requests."""
+    async with data_server() as edge, client(edge.port, receive_buffer=8192) as it:
+        await it.post(b"x" * 100)
+        fork = await edge.next()
+        fork.downstream.head(200, (("content-length", str(16 * MIB)),))
+        fork.downstream.write(b"x" * (16 * MIB))
+        fork.downstream.finish()
+        await it.head()
+        assert edge.server.buffered_bytes == 100 + 16 * MIB
+        await it.exactly(16 * MIB)
+        await soon(fork.delivered)
+        await _idle(edge)
+
+
+async def test_what_waits_for_a_client_that_leaves_gives_its_room_back() -> None:
+    async with data_server() as edge, client(edge.port, receive_buffer=8192) as it:
+        await it.send(GET)
+        fork = await edge.next()
+        fork.stream(b"x" * (16 * MIB))
+        await it.head()
+        assert edge.server.buffered_bytes == 16 * MIB
+        fork.downstream.write(b"x" * 1000)
+        reset(it.writer)
+        await soon(fork.gone)
+        await _idle(edge)
+
+
+async def test_a_stream_goes_on_without_room_but_nothing_is_read_ahead_of_its_client() -> None:
+    """B30: bodies that fill the memory break no answer that flows."""
+    async with data_server(max_buffered_bytes=10) as edge, client(edge.port) as it:
+        await it.send(GET)
+        fork = await edge.next()
+        fork.stream()
+        await it.head()
+        for _ in range(3):
+            fork.writable.clear()
+            assert not fork.downstream.write(b"x" * 20)
+            assert edge.server.buffered_bytes == 20
+            await soon(fork.writable)
+        assert fork.downstream.write(b"x" * 5)
+        fork.downstream.finish()
+        assert await _chunks(it) == b"x" * 65
+        await soon(fork.delivered)
+
+
 async def test_it_is_felt_at_the_high_water_mark() -> None:
     async with data_server() as edge, client(edge.port) as it:
         await it.send(GET)

@@ -1,5 +1,6 @@
 """B30: what is held of answers has its room in memory, together with everything else; without room it is a 503."""
 
+import orjson
 import pytest
 
 from builders import a_pool, a_snapshot, a_target
@@ -77,7 +78,7 @@ def test_an_attempt_that_ends_gives_its_room_back(fault: str) -> None:
     assert bench.room.taken_bytes == 0
 
 
-def test_an_answer_that_goes_out_has_its_room_until_the_client_has_it() -> None:
+def test_what_goes_out_is_counted_where_it_waits_for_the_client_and_no_more_where_it_was_held() -> None:
     bench = Bench(two(**WHOLE), room=Room(10_000))
     client = bench.ask(stream=True)
     delivered = client.on_delivered
@@ -92,7 +93,8 @@ def test_an_answer_that_goes_out_has_its_room_until_the_client_has_it() -> None:
     bench.upstream.last.head(200, SSE)
     bench.upstream.last.data(ROLE + a_chunk("hi"))
     bench.upstream.last.data(a_chunk(finish="stop") + DONE)
-    assert seen == [len(client.body)]
+    assert client.body.endswith(DONE)
+    assert seen == [0]
     assert bench.room.taken_bytes == 0
 
 
@@ -107,3 +109,89 @@ def test_an_event_that_does_not_end_has_its_room_too() -> None:
     assert b'"code":"overloaded"' in client.body
     assert bench.room.taken_bytes == 0
     assert bench.nothing_is_held()
+
+
+# -- failed answers (B21)
+
+BAD = {"error": {"message": "x" * 500, "type": "invalid_request_error"}}
+SORRY = {"error": {"message": "y" * 500, "type": "server_error"}}
+
+
+def test_a_failed_answer_has_its_room_while_it_is_read_and_as_long_as_the_client_may_be_told() -> None:
+    bench = Bench(two(), room=Room(10_000))
+    client = bench.ask()
+    said = orjson.dumps(SORRY)
+    bench.upstream.last.head(500, JSON)
+    bench.upstream.last.data(said[:100])
+    assert bench.room.taken_bytes == 100
+    bench.upstream.last.data(said[100:])
+    bench.upstream.last.end()
+    assert bench.upstream.asked == ["primary", "backup"]
+    assert bench.room.taken_bytes == len(said)
+    bench.upstream.last.answer(SORRY, 503)
+    assert (client.status, client.json) == (503, SORRY)
+    assert bench.nothing_is_held()
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_a_failed_answer_that_no_client_is_told_is_not_kept(status: int) -> None:
+    bench = Bench(two(), room=Room(10_000))
+    bench.ask()
+    bench.upstream.last.answer(SORRY, status)
+    assert bench.upstream.asked == ["primary", "backup"]
+    assert bench.room.taken_bytes == 0
+
+
+def test_a_failed_answer_that_is_not_read_to_its_end_is_not_kept() -> None:
+    bench = Bench(two(), room=Room(1_000_000))
+    bench.ask()
+    bench.upstream.last.head(500, JSON)
+    bench.upstream.last.data(b"x" * (16 * 1024 + 1))
+    assert bench.upstream.asked == ["primary", "backup"]
+    assert bench.room.taken_bytes == 0
+
+
+def test_a_failed_answer_without_room_is_read_no_further_and_others_are_asked() -> None:
+    bench = Bench(two(), room=Room(100))
+    client = bench.ask(stream=True)
+    bench.upstream.attempts[0].head(500, JSON)
+    bench.upstream.attempts[0].data(orjson.dumps(SORRY))
+    assert bench.upstream.attempts[0].cancelled
+    assert bench.upstream.asked == ["primary", "backup"]
+    assert bench.room.taken_bytes == 0
+    bench.upstream.last.head(200, SSE)
+    bench.upstream.last.data(a_chunk(""))
+    assert (client.status, client.error_code) == (503, "overloaded")
+    assert [attempt.outcome for attempt in bench.records[0].attempts] == [Outcome.FAILED, Outcome.CANCELLED]
+    assert bench.nothing_is_held()
+
+
+def test_the_clients_own_fault_without_room_to_relay_it_is_overloaded() -> None:
+    bench = Bench(two(), room=Room(100))
+    client = bench.ask()
+    bench.upstream.last.head(400, JSON)
+    bench.upstream.last.data(orjson.dumps(BAD))
+    assert (client.status, client.error_code, client.headers["retry-after"]) == (503, "overloaded", "1")
+    assert bench.upstream.asked == ["primary"]
+    assert bench.nothing_is_held()
+
+
+def test_two_of_a_race_that_fail_give_each_their_own_room_back() -> None:
+    bench = Bench(two(hedging={"percentile": None, "delay": 1000, "max_percent": 100}), room=Room(10_000))
+    client = bench.ask()
+    bench.clock.advance(1.1)
+    first, second = bench.upstream.attempts
+    for attempt in (first, second):
+        attempt.head(500, JSON)
+        attempt.data(orjson.dumps(SORRY)[:100])
+    assert bench.room.taken_bytes == 200
+    client.leave()
+    assert bench.nothing_is_held()
+
+
+def test_the_words_of_a_provider_that_refuses_to_tell_the_usage_give_their_room_back_before_it_is_asked_again() -> None:
+    bench = Bench(two(), room=Room(10_000))
+    bench.ask(stream=True)
+    bench.upstream.last.answer({"error": {"message": "Unknown parameter: stream_options"}}, 400)
+    assert bench.upstream.asked == ["primary", "primary"]
+    assert bench.room.taken_bytes == 0
