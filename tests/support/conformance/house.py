@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
@@ -188,10 +188,14 @@ class House:
         """Tasks of the providers themselves: one for each connection."""
         return sum(provider.at_work for provider in self.providers.values())
 
-    async def settled(self) -> list[str]:
-        """The books, once they are closed or it has taken too long."""
+    def leave(self) -> None:
+        """No client is there any more."""
         for client in self.clients:
             client.close()
+
+    async def settled(self) -> list[str]:
+        """The books, once they are closed or it has taken too long."""
+        self.leave()
         end = asyncio.get_running_loop().time() + QUIET_SECONDS
         while (left := self.open_books()) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.01)
@@ -218,34 +222,31 @@ async def house(
     """
     tasks: set[asyncio.Task[Any]] = set()
     _tasks.set(tasks)
-    providers = dict(providers or {name: Provider(name) for name in ("primary", "backup", "spare")})
-    if tls is not None:
-        providers["primary"].contexts = tls[:2]
-    providers["backup"].takes_prefill = prefill
-    for provider in providers.values():
-        await provider.start()
-    names = Names()
-    upstream = AiohttpUpstream(ssl_context=tls[2] if tls is not None else None, resolver=names)
-    records: deque[Record] = deque(maxlen=100)
-    settings = Settings(data_hosts=("127.0.0.1",), local_hosts=("127.0.0.1",), port=0)
-    sidecar = Sidecar(settings, service.build({}), records.append, upstream=upstream)
-    await sidecar.start()
-    held = House(sidecar, upstream, providers, names)
-    held.records, held.tasks, held.timeouts = records, tasks, {**TIMEOUTS, **timeouts}
-    held.health = {**HEALTH, **health}
-    try:
+    async with AsyncExitStack() as stack:  # so that what was begun is ended, also where the rest never began
+        providers = dict(providers or {name: Provider(name) for name in ("primary", "backup", "spare")})
+        if tls is not None:
+            providers["primary"].contexts = tls[:2]
+        providers["backup"].takes_prefill = prefill
+        for provider in providers.values():
+            stack.push_async_callback(provider.stop)
+            await provider.start()
+        names = Names()
+        upstream = AiohttpUpstream(ssl_context=tls[2] if tls is not None else None, resolver=names)
+        records: deque[Record] = deque(maxlen=100)
+        settings = Settings(data_hosts=("127.0.0.1",), local_hosts=("127.0.0.1",), port=0)
+        sidecar = Sidecar(settings, service.build({}), records.append, upstream=upstream)
+        stack.push_async_callback(sidecar.stop)
+        await sidecar.start()
+        held = House(sidecar, upstream, providers, names)
+        stack.callback(held.leave)
+        held.records, held.tasks, held.timeouts = records, tasks, {**TIMEOUTS, **timeouts}
+        held.health = {**HEALTH, **health}
         targets = [a_target("primary"), a_target("backup", priority=1)]
         fields = {"targets": targets, "total": TOTAL, "limits": {"concurrency": {"max": 8}}, **pool}
         more = [a_pool(name, **{"total": TOTAL, **others}) for name, others in pools.items()]
         await held.apply([a_pool(**fields), a_pool("spare", targets=[a_target("spare")]), *more])
         held.idle_tasks = len(tasks)
         yield held
-    finally:
-        for client in held.clients:
-            client.close()
-        await sidecar.stop()
-        for provider in providers.values():
-            await provider.stop()
     for _ in range(20):
         if not tasks:
             return

@@ -1,7 +1,8 @@
 """How many cells at once this machine bears, and whether it stood still while one was measured.
 
 A deadline that is missed because nobody got the processor says nothing about the sidecar. So the loop is watched: cells
-are begun only as fast as it keeps up, and one that does not hold while it stood still is measured again.
+are begun only as fast as it keeps up, and one that does not hold while it stood still is measured again once it is
+calm.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ BEARABLE_SECONDS = 0.008
 STILL_SECONDS = 0.05
 STILL_MEAN_SECONDS = 0.015
 """A delay, and a mean of delays, after which a measurement is worth nothing: a request needs a dozen turns or two."""
+CALM_SECONDS = 0.3
+PATIENCE_SECONDS = 5.0
 
 
 class Pace:
@@ -48,6 +51,16 @@ class Pace:
 
     def stood_still(self, since: float) -> bool:
         return bool(self._stills) and self._stills[-1] >= since
+
+    async def calm(self) -> None:
+        """Until the loop has kept up for a while, or that does not come soon."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE_SECONDS
+        while self._is_busy(loop.time()) and loop.time() < end:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _is_busy(self, now: float) -> bool:
+        return self._mean > BEARABLE_SECONDS or self.stood_still(now - CALM_SECONDS)
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
