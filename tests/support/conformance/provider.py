@@ -126,6 +126,7 @@ class Provider:
         self.asks.append(ask)
         ask.beside = self.busy
         wire.ask = ask
+        wire.asked += 1
         fault = self.fault
         if fault is not None and fault.early is not None:
             await fault.early(Turn(wire, ask, Speech(operation, self.name, "early")))

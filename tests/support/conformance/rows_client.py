@@ -108,14 +108,14 @@ async def _slow_reader(house: House, way: Way, row: Row) -> Seen:
     return judge(way, ident, await client.answer())
 
 
-def _breaks_late(how: str) -> Fault:
+def _breaks_late(how: str, pieces: int = 40) -> Fault:
     """More than an answer that is held until it is complete, and more than a socket holds; then that."""
 
     async def play(turn: Turn) -> None:
         turn.head(200, (SSE if turn.stream else JSON,))
         for event in turn.speech.until("middle") if turn.stream else ():
             await turn.part(event)
-        for _ in range(40 if turn.stream else 140):
+        for _ in range(pieces if turn.stream else 140):
             await turn.part(b":" + FILLER + b"\n\n" if turn.stream else FILLER)
         await stop(turn, how)
 
@@ -166,7 +166,7 @@ async def _drains(house: House, way: Way, row: Row) -> Seen:
         await draining
 
 
-def _row(name: str, seen: str, play: Any, fault: Fault | None = None, **more: Any) -> Row:
+def _row(name: str, seen: str | None, play: Any, fault: Fault | None = None, **more: Any) -> Row:
     more.setdefault("stream", seen)
     return Row(name, GROUP, seen, primary=fault, play=play, **more)
 
@@ -204,6 +204,14 @@ ROWS: Sequence[Row] = (
         )
         for over, version, end in (("", "1.1", "fin"), (" over HTTP/1.0", "1.0", "rst"))
         for what, how, seen in (("is cut", "fin", BROKEN), ("stalls", "stall", STALLED))
+    ),
+    _row(
+        "reads nothing for longer than it is waited for, and the stream is cut",
+        None,
+        _slowly("1.1", 3.0),
+        _breaks_late("fin", 8),
+        stream=BROKEN,
+        heavy=True,
     ),
     _row("the target at work is taken out of the pool", WELL, _reloads, delayed(SOON)),
     _row(

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from conformance.faults import FULL, LATE, REFUSED, SOON, at_connect, delayed, ends, says, silence
-from conformance.rows import Row
-from conformance.seen import ON, WELL
+from conformance.house import House
+from conformance.rows import Row, WrongError, ask
+from conformance.seen import ON, WELL, Seen
+from conformance.speech import Way
 from conformance.turns import JSON, SSE, Fault, Turn
 from conformance.wires import Wire
 
@@ -31,6 +33,25 @@ def _trickling(pause: float) -> Fault:
         turn.end()
 
     return Fault(play)
+
+
+def _kept(how: str) -> Fault:
+    """Well, and its connection stays; with the second request over it, that connection ends instead."""
+
+    async def play(turn: Turn) -> None:
+        await (turn.well() if turn.wire.asked == 1 else ends(turn.wire, how))
+
+    return Fault(play)
+
+
+async def _second(house: House, way: Way, row: Row) -> Seen:
+    """What is sent over a connection that was kept too long was not read: it is sent again, and that is no attempt."""
+    await house.turn("primary", row.primary)
+    _, _, first = await ask(house, way, row)
+    ident, _, seen = await ask(house, way, row)
+    if first.words != WELL or house.primary.asked(ident) != 2 or house.primary.accepted != 2 or house.backup.asks:
+        raise WrongError(f"{first.words}, {seen.words}, {house.primary.asked(ident)} asks")
+    return seen
 
 
 def _early(status: int, code: str, *headers: tuple[str, str], then: str = "stall") -> Fault:
@@ -67,6 +88,8 @@ ROWS: Sequence[Row] = (
     _row("reset at connect", ON, at_connect("rst")),
     _row("closed once the request was read", ON, says(b"", "fin")),
     _row("reset once the request was read", ON, says(b"", "rst")),
+    _row("a kept connection closed as the next request comes", WELL, _kept("fin"), play=_second),
+    _row("a kept connection reset as the next request comes", WELL, _kept("rst"), play=_second),
     _row("silence", ON, silence()),
     _row("half a head, then closed", ON, says(b"HTTP/1.1 200 OK\r\ncontent-", "fin")),
     _row("half a head, then reset", ON, says(b"HTTP/1.1 200 OK\r\ncontent-", "rst")),

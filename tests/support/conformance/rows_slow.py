@@ -53,6 +53,12 @@ async def _untyped(turn: Turn) -> None:
     turn.end()
 
 
+def _old(turn: Turn) -> list[bytes]:
+    """Neither a length nor chunks: the end is where the connection ends."""
+    kind = SSE if turn.stream else JSON
+    return [f"HTTP/1.0 200 OK\r\n{kind[0]}: {kind[1]}\r\n\r\n".encode(), *turn.parts]
+
+
 def _behind(turn: Turn) -> list[bytes]:
     """A chunked answer, and a moment later more bytes that belong to nothing."""
     kind = SSE if turn.stream else JSON
@@ -93,6 +99,7 @@ ROWS: Sequence[Row] = (
     _well("lines that end with CRLF", sends(_crlf)),
     _well("marks, comments, ids, events over two lines", sends(_untidy), whole=None),
     _well("ended by close, whole", sends(lambda turn: turn.parts, framing="close")),
+    _well("speaks HTTP/1.0", unframed(_old, "fin")),
     _well("no content-type", Fault(_untyped)),
     _row(
         "a stream that says it is text/plain", None, ON, sends(lambda turn: turn.parts, ("content-type", "text/plain"))

@@ -41,6 +41,8 @@ class Wire(asyncio.StreamReaderProtocol):
         self.input = asyncio.StreamReader(limit=1 << 17)
         self.gone = asyncio.Event()
         self.ask: Ask | None = None
+        self.asked = 0
+        """Requests that came over it."""
         self.transport: asyncio.WriteTransport | None = None
         super().__init__(self.input, self._begin)
 
