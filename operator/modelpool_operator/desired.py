@@ -12,8 +12,9 @@ from enum import StrEnum
 
 from modelpool_config import models as contract
 from modelpool_operator import render
-from modelpool_operator.api.modelpool import ModelPool, Target
+from modelpool_operator.api.modelpool import ModelPool
 from modelpool_operator.api.provider import Provider
+from modelpool_operator.api.target import Target
 from modelpool_operator.checks import callers as caller_keys
 from modelpool_operator.checks import chains, credentials, names
 from modelpool_operator.checks import pool as pool_checks

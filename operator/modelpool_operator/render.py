@@ -4,40 +4,17 @@ from typing import TypeVar
 
 from modelpool_config import models as contract
 from modelpool_operator import defaults, durations
-from modelpool_operator.api.limits import (
-    AttemptConcurrency,
-    AttemptLimits,
-    CallerConcurrency,
-    CallerLimits,
-    CallerRequestLimit,
-    Concurrency,
-    Limits,
-    Queue,
-    RequestLimit,
-)
-from modelpool_operator.api.modelpool import (
-    Cache,
-    Fallback,
-    Hedging,
-    ModelPool,
-    ModelPoolSpec,
-    Parameter,
-    PoolRef,
-    SameTarget,
-    Streaming,
-    Target,
-)
-from modelpool_operator.api.provider import (
-    ActiveCheck,
-    APIKey,
-    Connections,
-    Fake,
-    Health,
-    Prices,
-    Provider,
-    ProviderTimeouts,
-    SecretRef,
-)
+from modelpool_operator.api.answers import Cache, Streaming
+from modelpool_operator.api.callers import CallerConcurrency, CallerLimits, CallerRequestLimit
+from modelpool_operator.api.credentials import APIKey, SecretRef
+from modelpool_operator.api.fake import Fake
+from modelpool_operator.api.fallback import Fallback, Hedging, SameTarget
+from modelpool_operator.api.health import ActiveCheck, Health
+from modelpool_operator.api.limits import AttemptConcurrency, AttemptLimits, Concurrency, Limits, Queue, RequestLimit
+from modelpool_operator.api.model import Prices
+from modelpool_operator.api.modelpool import ModelPool, ModelPoolSpec
+from modelpool_operator.api.provider import Connections, Provider, ProviderTimeouts
+from modelpool_operator.api.target import Parameter, PoolRef, Target
 from modelpool_operator.checks import callers as caller_keys
 from modelpool_operator.checks import urls
 from modelpool_operator.checks.credentials import file_name

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from modelpool_config import codec
 from modelpool_config import models as contract
+from modelpool_config.models import OutcomeName
 from modelpool_operator import defaults
-from modelpool_operator.api.modelpool import OutcomeName
 from modelpool_operator.desired import Desired, Form, desired
 from modelpool_operator.resources import observe
 from modelpool_sidecar.core import outcome

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifest_cases import keyed, provider
-from modelpool_operator.api.provider import Provider, SecretRef
+from modelpool_operator.api.credentials import SecretRef
+from modelpool_operator.api.provider import Provider
 from modelpool_operator.checks import credentials
 
 

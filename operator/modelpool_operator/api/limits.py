@@ -129,18 +129,6 @@ class AttemptConcurrency(Spec):
     )
 
 
-class CallerConcurrency(Spec):
-    """So many requests of one caller at once."""
-
-    example: ClassVar[str] = "{max: 5}"
-
-    max: Annotated[int, Between(1, 1_000_000)] = Field(
-        description="Requests of the caller at once, each counted from its admission, a wait in the pool's queue "
-        "included, to the end of its answer. Each sidecar takes max / number of sidecars in the namespace, at least 1. "
-        "Above it: 429."
-    )
-
-
 RequestLimits = Annotated[tuple[RequestLimit, ...], AnyList(), AtMost(16)]
 TokenLimits = Annotated[tuple[TokenLimit, ...], AnyList(), AtMost(16)]
 
@@ -169,38 +157,3 @@ class AttemptLimits(Spec):
         default=None, description="Limits on tokens of all attempts; all of them hold. Default: none."
     )
     concurrency: AttemptConcurrency | None = Field(default=None, description="Attempts at once. Default: no limit.")
-
-
-class CallerRequestLimit(Rate):
-    """So many requests of one caller in so much time."""
-
-    example: ClassVar[str] = "{name: minute, max: 60, per: 1m}"
-
-    scope: Scope = None
-    mode: Mode = None
-
-
-class CallerTokenLimit(CallerRequestLimit):
-    """So many tokens of one caller in so much time: estimated when a request comes, counted when its answer is over."""
-
-    example: ClassVar[str] = "{name: minute, max: 20000, per: 1m}"
-
-    max: TokenMax
-    burst: TokenBurst = None
-    count: TokenCount = None
-
-
-class CallerLimits(Spec):
-    """What one caller may send to the pool."""
-
-    example: ClassVar[str] = "{requests: [{name: minute, max: 60, per: 1m}]}"
-
-    requests: Annotated[tuple[CallerRequestLimit, ...], AnyList(), AtMost(16)] | None = Field(
-        default=None, description="Limits on the caller's requests to this pool; all of them hold. Default: none."
-    )
-    tokens: Annotated[tuple[CallerTokenLimit, ...], AnyList(), AtMost(16)] | None = Field(
-        default=None, description="Limits on the tokens of these; all of them hold. Default: none."
-    )
-    concurrency: CallerConcurrency | None = Field(
-        default=None, description="Requests of the caller to this pool at once. Default: no limit."
-    )

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from modelpool_operator import defaults
-from modelpool_operator.api.provider import Provider, SecretRef
+from modelpool_operator.api.credentials import SecretRef
+from modelpool_operator.api.provider import Provider
 from modelpool_operator.api.types import plain
 from modelpool_operator.checks.finding import Finding
 from modelpool_operator.problems import Path, Problem, nearest

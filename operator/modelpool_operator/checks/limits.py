@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from modelpool_operator.api.limits import AttemptLimits, CallerLimits, CallerRequestLimit, Limits, RequestLimit
+from modelpool_operator.api.callers import CallerLimits, CallerRequestLimit
+from modelpool_operator.api.limits import AttemptLimits, Limits, RequestLimit
 from modelpool_operator.checks import headers
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Path

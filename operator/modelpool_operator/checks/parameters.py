@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from modelpool_operator.api.modelpool import ModelPoolSpec, Parameter
+from modelpool_operator.api.modelpool import ModelPoolSpec
+from modelpool_operator.api.target import Parameter
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Path
 

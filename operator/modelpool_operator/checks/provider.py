@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from modelpool_operator import defaults, durations
-from modelpool_operator.api.provider import FakeStep, Provider, ProviderSpec
+from modelpool_operator.api.fake import FakeStep
+from modelpool_operator.api.provider import Provider, ProviderSpec
 from modelpool_operator.checks import headers, limits, urls
 from modelpool_operator.checks.finding import Finding, repeated
 from modelpool_operator.problems import Path, Problem
