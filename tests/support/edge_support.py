@@ -310,3 +310,19 @@ async def data_server(
     assert server.in_flight == 0
     assert server.buffered_bytes == 0
     assert asyncio.all_tasks() <= before
+
+
+async def idle(edge: Edge) -> None:
+    """Until no request runs and no byte is held."""
+    await until(lambda: not (edge.server.in_flight or edge.server.buffered_bytes))
+
+
+async def chunks(it: Client) -> bytes:
+    """A chunked body, to its last chunk."""
+    got = []
+    async with asyncio.timeout(10):
+        while size := int(await it.reader.readline(), 16):
+            got.append(await it.reader.readexactly(size))
+            await it.reader.readexactly(2)
+        await it.reader.readexactly(2)
+    return b"".join(got)
