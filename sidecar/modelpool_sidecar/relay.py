@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
+from modelpool_sidecar import framing
 from modelpool_sidecar.core.room import Lease
+from modelpool_sidecar.framing import Answer
+from modelpool_sidecar.patience import STALL_SECONDS, Patience
 from modelpool_sidecar.ports import Headers
 from modelpool_sidecar.sendqueue import unsent_bytes
 
@@ -24,35 +26,9 @@ LOW_WATER_BYTES = 16 * 1024
 """`write` returns False above the first; `on_writable` is called below the second."""
 FAIL_SECONDS = 2.0
 """How long a fault's event may take to reach the client before the connection is cut all the same (B25)."""
-STALL_SECONDS = 300.0
-"""How long a client may take nothing of what waits for it; then its connection is cut, and it counts as gone (B30)."""
-_LOOKS = 5
 _POLL_SECONDS = 0.005
 _SERVER = "modelpool"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class _Answer(web.StreamResponse):
-    """aiohttp ends a response when its handler returns; a broken one must never be ended (B25)."""
-
-    broken = False
-    _send_headers_immediately = False
-    """The head waits for what follows it at once, and goes out in one piece with it; a test holds this name."""
-
-    def send_head(self) -> None:
-        """Nothing follows at once."""
-        if self._payload_writer is not None:
-            self._payload_writer.send_headers()
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        if self.broken:
-            raise ConnectionResetError("the answer was cut")
-        return await super().prepare(request)
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        if self.broken:
-            raise ConnectionResetError("the answer was cut")
-        await super().write_eof(data)
 
 
 class AiohttpDownstream:
@@ -67,17 +43,15 @@ class AiohttpDownstream:
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         """`lease`: room for what waits for the client. `closing`: whether the connection must end with this answer.
-        `stall_seconds`: see STALL_SECONDS."""
-        self._stall_seconds = stall_seconds
-        self._watch: asyncio.TimerHandle | None = None
-        self._taken, self._looks = 0, 0
+        `stall_seconds`: see `patience`."""
+        self._patience = Patience(stall_seconds, self._look)
         self.on_gone: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_delivered: Callable[[], None] | None = None
         self.on_drain_deadline: Callable[[], None] | None = None
         self._request, self._lease = request, lease
         self._closing = closing
-        self._answer: _Answer | None = None
+        self._answer: Answer | None = None
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._body_bytes = 0
@@ -94,8 +68,8 @@ class AiohttpDownstream:
         """Send status and headers. Without a content-length the body is chunked, or ends by close in HTTP/1.0."""
         fields = CIMultiDict(headers)
         fields["Server"] = _SERVER
-        answer = _Answer(status=status, headers=fields)
-        if self._closing() or self._ends_by_close(answer):
+        answer = Answer(status=status, headers=fields)
+        if self._closing() or framing.ends_by_close(self._request, answer):
             answer.force_close()
         self._answer = answer
         self._stir()
@@ -113,7 +87,7 @@ class AiohttpDownstream:
         fits = self._lease.hold(len(data))
         if not self._full and (self._queued_bytes > HIGH_WATER_BYTES or not fits):
             self._full = True
-            self._wait_for_client()
+            self._patience.begin()
         self._stir()
         return not self._full
 
@@ -153,7 +127,7 @@ class AiohttpDownstream:
         transport = self._request.transport
         if transport is not None:
             sock = transport.get_extra_info("socket")
-            if sock is not None and not self._chunked(self._answer):
+            if sock is not None and not framing.is_chunked(self._request, self._answer):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             transport.abort()
         self._settle(self.on_delivered)
@@ -164,7 +138,7 @@ class AiohttpDownstream:
             return await self._deliver()
         except ConnectionError:
             self.left()
-            return _broken(self._answer)
+            return framing.broken(self._answer)
         except Exception:  # a fault of ours, which must not look like the end of the body either
             if self._request.writer.output_size and not self._settled:
                 self.left()
@@ -179,7 +153,7 @@ class AiohttpDownstream:
         answer = self._answer
         if answer is None:
             self.cut()
-            return _broken(answer)
+            return framing.broken(answer)
         await answer.prepare(self._request)
         while not self._ended:
             if self._queue:
@@ -197,16 +171,16 @@ class AiohttpDownstream:
         await self._emptied()
         await self._acknowledged()
         self.cut()
-        return _broken(answer)
+        return framing.broken(answer)
 
-    async def _flush(self, answer: _Answer, send: Callable[[bytes], Awaitable[None]]) -> None:
+    async def _flush(self, answer: Answer, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Hand everything that is queued to the connection, in one piece; wait for room."""
         data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
         self._queue.clear()
         self._body_bytes += len(data)
         if len(data) > HIGH_WATER_BYTES:  # joining the head to so much would copy it
             answer.send_head()
-        await send(b"" if self._bodiless(answer) else data)
+        await send(b"" if framing.is_bodiless(self._request, answer) else data)
         self._queued_bytes -= len(data)
         self._lease.give(len(data))
         if self._full and self._queued_bytes < LOW_WATER_BYTES:
@@ -219,31 +193,20 @@ class AiohttpDownstream:
         transport = self._request.transport
         if transport is None or transport.get_write_buffer_size() == 0:
             return
-        self._wait_for_client()
+        self._patience.begin()
         transport.set_write_buffer_limits(high=0)
         await self._request.writer.drain()
         transport.set_write_buffer_limits()
 
-    def _wait_for_client(self) -> None:
-        """Bytes wait for a client that is slower than they come: look now and then whether it takes any."""
-        if self._watch is None:
-            self._watch = asyncio.get_running_loop().call_later(self._stall_seconds / _LOOKS, self._look)
-
     def _look(self) -> None:
-        self._watch = None
         transport = self._request.transport
         if self._settled or transport is None:
             return
-        sock = transport.get_extra_info("socket")
-        waiting = transport.get_write_buffer_size()
-        taken = self._body_bytes - waiting - (unsent_bytes(sock.fileno()) if sock is not None else 0)
-        self._looks = 0 if taken != self._taken else self._looks + 1
-        self._taken = taken
-        if self._looks >= _LOOKS:
+        if self._patience.is_spent(transport, self._body_bytes):
             self.left()
             self.cut()
-        elif self._full or waiting:
-            self._wait_for_client()
+        elif self._full or transport.get_write_buffer_size():
+            self._patience.begin()
 
     async def _acknowledged(self) -> None:
         """Wait until the kernel has nothing of ours either. It sends no event for that; `_timer` bounds the wait."""
@@ -252,24 +215,11 @@ class AiohttpDownstream:
         while sock and unsent_bytes(sock.fileno()):  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(_POLL_SECONDS)
 
-    def _missing_bytes(self, answer: _Answer) -> bool:
+    def _missing_bytes(self, answer: Answer) -> bool:
         """The head promised more than came: the next answer on this connection would be taken for the rest."""
         declared = answer.content_length
         given = self._body_bytes + sum(map(len, self._queue))
-        return declared is not None and not self._bodiless(answer) and given != declared
-
-    def _bodiless(self, answer: _Answer) -> bool:
-        """A body byte would be read as the head of the next answer, whatever the headers say."""
-        return self._request.method == "HEAD" or answer.status < 200 or answer.status in (204, 304)
-
-    def _chunked(self, answer: _Answer | None) -> bool:
-        if answer is None or self._bodiless(answer):
-            return False
-        return answer.content_length is None and self._request.version >= (1, 1)
-
-    def _ends_by_close(self, answer: _Answer) -> bool:
-        """Nothing but the end of the connection tells a client of HTTP/1.0 that this body is complete."""
-        return answer.content_length is None and self._request.version < (1, 1) and not self._bodiless(answer)
+        return declared is not None and not framing.is_bodiless(self._request, answer) and given != declared
 
     def _settle(self, callback: Callable[[], None] | None) -> None:
         """Once: the request is over for the client."""
@@ -277,9 +227,9 @@ class AiohttpDownstream:
             return
         self._settled = True
         self._queue.clear()
-        for timer in (self._timer, self._watch):
-            if timer is not None:
-                timer.cancel()
+        self._patience.end()
+        if self._timer is not None:
+            self._timer.cancel()
         if callback is not None:
             callback()
 
@@ -290,9 +240,3 @@ class AiohttpDownstream:
     async def _stirred(self) -> None:
         self._wake = asyncio.get_running_loop().create_future()
         await self._wake
-
-
-def _broken(answer: _Answer | None) -> _Answer:
-    answer = answer or _Answer()
-    answer.broken = True
-    return answer

@@ -4,30 +4,21 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
-import logging
 import socket
-import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aiohttp import StreamReader, web
-from aiohttp.http import RawRequestMessage, StreamWriter
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp import web
 
-from modelpool_sidecar import faults, listening
+from modelpool_sidecar import listening
 from modelpool_sidecar.bodies import Reader
+from modelpool_sidecar.clientconnection import ClientConnection, Server
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.room import MAX_BYTES, Room
+from modelpool_sidecar.patience import STALL_SECONDS
 from modelpool_sidecar.ports import Downstream, Headers
-from modelpool_sidecar.relay import FAIL_SECONDS, STALL_SECONDS, AiohttpDownstream
+from modelpool_sidecar.relay import FAIL_SECONDS, AiohttpDownstream
 
-logger = logging.getLogger(__name__)
-
-MAX_LINE_BYTES = 32 * 1024
-"""Of the request line, and of each header."""
-KEEP_ALIVE_SECONDS = 120.0
-"""Longer than any official SDK keeps an idle connection, so that it is the client that closes."""
-_LINGER_SECONDS = 2.0
 _BACKLOG = 1024
 
 
@@ -45,87 +36,6 @@ class Received:
 
 Accept = Callable[[Received, Downstream], None]
 """Takes a request over; its answer goes to the Downstream. What it raises is a fault of ours: the client gets a 500."""
-
-
-class ClientConnection(web.RequestHandler):
-    """One client's connection: aiohttp's, which also tells when the client leaves and when it is idle."""
-
-    def __init__(self, server: "_Server", **options: object) -> None:
-        super().__init__(server, loop=asyncio.get_running_loop(), **options)  # type: ignore[arg-type]  # aiohttp's own options, passed on
-        self.downstream: AiohttpDownstream | None = None
-        self.busy = False
-        self.receiving: StreamReader | None = None
-        self.body_is_broken = False
-        self._refused = server.refused
-
-    def data_received(self, data: bytes) -> None:
-        self.busy = True
-        super().data_received(data)
-        # aiohttp queues a parser's error behind the request whose body it found it in, and lets that body wait.
-        if self.receiving is not None and self._messages:
-            newest, _ = self._messages[-1]
-            if not isinstance(newest, RawRequestMessage) and not self.receiving.is_eof():
-                self.body_is_broken = True
-                self.receiving.feed_eof()
-
-    def eof_received(self) -> None:
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Nobody waits for the answer that is on its way: end it, so that half of it is not taken for all."""
-        if self.downstream is not None and not self.downstream.settled:
-            self.downstream.left()
-            self.downstream.cut()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        try:
-            if self.downstream is not None:
-                self.downstream.left()
-        finally:
-            super().connection_lost(exc)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """What is no HTTP, and what went wrong in our own house, in the shape that clients read."""
-        if status >= 500:
-            # aiohttp does not hand on a TimeoutError, but calls this while it handles it
-            faults.log(logger, "a request ended by a fault of ours", exc or sys.exception())
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun")
-        if status < 500:
-            return self._refused(Refusal("invalid_request", _malformed(exc)))
-        if isinstance(request.writer, StreamWriter):
-            request.writer.chunked = False  # as an answer may have left it whose headers could not be written
-        return self._refused(Refusal("internal_error", "the sidecar failed; its log says how"))
-
-
-class _Server(web.Server):
-    """Hands out our connections in place of aiohttp's."""
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        refused: Callable[[Refusal], web.Response],
-    ) -> None:
-        super().__init__(handler, handler_cancellation=True)
-        self.refused = refused
-
-    def __call__(self) -> ClientConnection:
-        return ClientConnection(
-            self,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
-            lingering_time=_LINGER_SECONDS,
-            logger=logger,
-            max_field_size=MAX_LINE_BYTES,
-            max_line_size=MAX_LINE_BYTES,
-        )
 
 
 class DataServer:
@@ -147,7 +57,7 @@ class DataServer:
         self._reader = Reader(max_body_bytes, body_idle_seconds)
         self._stall_seconds = stall_seconds
         self._room = room or Room(max_buffered_bytes)
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._listeners: list[asyncio.Server] = []
         self._serving = 0
         self._draining = False
@@ -169,7 +79,7 @@ class DataServer:
 
     async def start(self, hosts: Sequence[str], port: int) -> list[socket.socket]:
         """Listen on all these addresses and one port, 0 = any. OSError where the port is taken."""
-        self._server = _Server(self._handle, self._refused)
+        self._server = Server(self._handle, self._refused)
         loop = asyncio.get_running_loop()
         sockets = listening.bind(hosts, port)
         for sock in sockets:
@@ -289,9 +199,3 @@ def _is_loopback_address(text: str) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
-
-
-def _malformed(error: BaseException | None) -> str:
-    if isinstance(error, LineTooLong):
-        return f"the request line, or a header, is longer than {MAX_LINE_BYTES // 1024} KiB"
-    return "the request is not well-formed HTTP/1.1"
