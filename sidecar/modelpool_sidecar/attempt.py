@@ -22,7 +22,7 @@ from modelpool_sidecar.ports import Attempt, Clock, ErrorKind, Headers
 from modelpool_sidecar.streambody import StreamBody
 from modelpool_sidecar.wholebody import WholeBody
 
-_UNSENT: frozenset[ErrorKind] = frozenset({"dns", "connect", "connect_timeout", "tls"})
+_UNSENT: frozenset[ErrorKind] = frozenset({"no_files", "dns", "connect", "connect_timeout", "tls"})
 _UNREACHABLE: frozenset[ErrorKind] = _UNSENT | {"reset", "stale"}
 
 
@@ -184,7 +184,7 @@ class AttemptRun:
             self._start_afresh()
         else:
             outcome = Outcome.UNREACHABLE if kind in _UNREACHABLE else Outcome.BROKEN
-            course.failed(Fault(outcome, detail, unsent=kind in _UNSENT))
+            course.failed(Fault(outcome, detail, blameless=kind == "no_files", unsent=kind in _UNSENT))
 
     # -- the same try once more
 

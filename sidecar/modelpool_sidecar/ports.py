@@ -13,9 +13,10 @@ from modelpool_sidecar.core.record import AttemptRecord, Record
 Headers = tuple[tuple[str, str], ...]
 """Name and value pairs in order, names in lower case; a name may stand there twice."""
 
-ErrorKind = Literal["dns", "connect", "connect_timeout", "tls", "reset", "stale", "malformed", "cut"]
-"""How an attempt's transport failed: `reset` before the head, `stale` likewise but on a reused connection that had not
-answered a single byte (it may be repeated, B15a), `malformed` where the answer is not HTTP, `cut` after the head."""
+ErrorKind = Literal["no_files", "dns", "connect", "connect_timeout", "tls", "reset", "stale", "malformed", "cut"]
+"""How an attempt's transport failed: `no_files` where this process may open no connection, `reset` before the head,
+`stale` likewise but on a reused connection that had not answered a single byte (it may be repeated, B15a), `malformed`
+where the answer is not HTTP, `cut` after the head."""
 
 
 class Downstream(Protocol):

@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from modelpool_sidecar import faults
+from modelpool_sidecar import faults, openfiles
 from modelpool_sidecar.connections import Link, ProviderConnection, claimant
 from modelpool_sidecar.ports import ErrorKind, Headers, Sink, UpstreamRequest
 
@@ -207,6 +207,8 @@ def _translate(
     """The kind of a failure before the head, and our words for it: addresses and numbers, nothing that was sent."""
     where = URL(request.url, encoded=True).authority
     match error:
+        case aiohttp.ClientConnectorError() if openfiles.lacks(error.os_error):
+            return "no_files", f"{where}: this process has no file left to connect with"
         case aiohttp.ClientConnectorDNSError():
             return "dns", f"{where}: {_words(error.os_error)}"
         case aiohttp.ConnectionTimeoutError():

@@ -79,6 +79,9 @@ def spent(pool: Pool, failures: Sequence[Failure], waits: Sequence[float] = ()) 
     for failure in reversed(failures):
         if _says_more(failure):
             return _as_it_came(pool, failure)
+    if all(failure.blameless and failure.unsent for failure in failures):
+        message = f"pool {pool.name}: {failures[-1].detail}; try again"
+        return Refusal("overloaded", message, retry_after=1.0)
     return _summary(pool, failures)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import resource
 import socket
 import ssl
 
@@ -250,6 +251,26 @@ def test_every_foreign_error_has_a_kind_and_none_is_quoted(error: Exception, kin
     found, detail = upstream._translate(error, None, upstream_request("http://h:1/secret"))
     assert found == kind
     assert "secret" not in detail
+
+
+async def test_where_no_file_is_left_the_provider_is_not_said_to_refuse(edge: AiohttpUpstream) -> None:
+    """Names cannot be resolved then either, and the system's words for that do not tell why."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for url in ("http://127.0.0.1:9/v1/x", "http://nobody.invalid/v1/x"):
+        sink = RememberingSink()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            edge.attempt("p", 60.0).start(upstream_request(url), sink)
+            await soon(sink.over)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert sink.failure is not None
+        assert sink.failure[0] == "no_files"
+        assert sink.failure[1].endswith(": this process has no file left to connect with")
+    free = RememberingSink()
+    edge.attempt("p", 60.0).start(upstream_request("http://nobody.invalid/v1/x"), free)
+    await soon(free.over)
+    assert free.kind == "dns"
 
 
 # -- addresses that no provider may have

@@ -379,3 +379,22 @@ def test_a_listener_that_fails_loses_no_request_and_holds_none() -> None:
     bench.upstream.last.answer()
     assert client.status == 200
     assert bench.proxy.in_flight == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_sidecar_without_a_file_to_connect_with_blames_no_provider_for_it(stream: bool) -> None:
+    """B17, B30: three refused connections in a row would cool every provider that is well."""
+    targets = [a_target("primary"), a_target("backup", priority=1)]
+    bench = Bench(a_snapshot([a_pool(targets=targets, fallback={"max_attempts": 2})]))
+    for _ in range(6):
+        client = bench.ask(stream=stream)
+        bench.upstream.last.error("no_files", "h: this process has no file left to connect with")
+        bench.upstream.last.error("no_files", "h: this process has no file left to connect with")
+        assert (client.status, client.error_code, client.headers["retry-after"]) == (503, "overloaded", "1")
+        assert "no file left to connect with" in client.json["error"]["message"]
+        assert "x-should-retry" not in client.headers
+    assert bench.upstream.asked == ["primary", "backup"] * 6
+    bench.ask(stream=stream)
+    bench.upstream.last.error("no_files")
+    bench.upstream.last.answer(status=500)
+    assert bench.upstream.asked[-2:] == ["primary", "backup"], "a connection that is kept there needs no new file"
