@@ -46,8 +46,8 @@ coverage: $(DEV_STAMP) ## whether the last `make test` reached what is promised:
 	@$(BIN)/coverage report --fail-under=90 --omit='$(DECIDES)'
 
 DECIDES := sidecar/modelpool_config/*,sidecar/modelpool_sidecar/core/*,operator/modelpool_operator/checks/*,operator/modelpool_operator/inject*.py
-DECIDES := $(DECIDES),operator/modelpool_operator/compiling.py,operator/modelpool_operator/conditions.py,operator/modelpool_operator/desired.py,operator/modelpool_operator/judged.py
-DECIDES := $(DECIDES),operator/modelpool_operator/manifests.py,operator/modelpool_operator/sidecarcount.py,operator/modelpool_operator/store.py,operator/modelpool_operator/table.py
+DECIDES := $(DECIDES),operator/modelpool_operator/compiling.py,operator/modelpool_operator/conditions.py,operator/modelpool_operator/desired.py,operator/modelpool_operator/forms.py,operator/modelpool_operator/judged.py
+DECIDES := $(DECIDES),operator/modelpool_operator/manifests.py,operator/modelpool_operator/namespaces.py,operator/modelpool_operator/sidecarcount.py,operator/modelpool_operator/store.py,operator/modelpool_operator/table.py
 
 quick: $(DEV_STAMP) ## the tests that run while one types
 	$(BIN)/pytest -n 2 -m "not slow"

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from modelpool_cli.manifests import Loaded
 from modelpool_config import models as contract
-from modelpool_operator.desired import Namespace
+from modelpool_operator.namespaces import Namespace
 from modelpool_operator.problems import Problem
 from modelpool_operator.resources import Observed
 

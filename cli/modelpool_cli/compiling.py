@@ -12,7 +12,9 @@ from modelpool_cli.advice import Advice
 from modelpool_cli.manifests import Loaded, Manifest, Place, Source
 from modelpool_operator import resources
 from modelpool_operator.api.meta import API_VERSION, DEFAULT_NAMESPACE
-from modelpool_operator.desired import Accepted, Desired, Form, Namespace, desired
+from modelpool_operator.desired import Desired, desired
+from modelpool_operator.forms import Accepted, Form
+from modelpool_operator.namespaces import Namespace
 from modelpool_operator.problems import Problem
 from modelpool_operator.resources import Observed
 

@@ -12,9 +12,9 @@ from modelpool_cli.exits import NO, OK, WRONG_USE, fail
 from modelpool_cli.printing import Printer
 from modelpool_cli.signals import Signals
 from modelpool_config.models import Fake
-from modelpool_operator import render
 from modelpool_operator.api.provider import Provider
 from modelpool_operator.checks import provider as checks
+from modelpool_operator.render import provider as render
 from modelpool_operator.resources import observe
 from modelpool_sidecar.fake import FakeAttempt, FakeProvider
 

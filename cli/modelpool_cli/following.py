@@ -8,7 +8,7 @@ from modelpool_cli import changes, watching
 from modelpool_cli.compiling import Compiler, Outcome
 from modelpool_cli.manifests import Source
 from modelpool_cli.watching import Watch
-from modelpool_operator.desired import Namespace
+from modelpool_operator.namespaces import Namespace
 from modelpool_sidecar.app import Sidecar
 
 

@@ -37,7 +37,7 @@ from modelpool_cli.program import Interrupts, Program, ProgramError
 from modelpool_cli.secrets import Given, SecretError
 from modelpool_cli.signals import Signals
 from modelpool_cli.watching import Watch
-from modelpool_operator.desired import Namespace
+from modelpool_operator.namespaces import Namespace
 from modelpool_sidecar.app import Sidecar
 from modelpool_sidecar.core.record import Record
 from modelpool_sidecar.settings import DATA_PORT, Settings

@@ -14,7 +14,9 @@ from modelpool_operator.api.modelpool import ModelPool
 from modelpool_operator.api.provider import Provider
 from modelpool_operator.checks.reached import Reach
 from modelpool_operator.conditions import Behind, Publication, Status
-from modelpool_operator.desired import Accepted, Desired, Namespace, desired
+from modelpool_operator.desired import Desired, desired
+from modelpool_operator.forms import Accepted
+from modelpool_operator.namespaces import Namespace
 from modelpool_operator.problems import Key
 from modelpool_operator.resources import Observed
 

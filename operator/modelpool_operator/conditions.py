@@ -14,7 +14,8 @@ from modelpool_operator.api.provider import Provider
 from modelpool_operator.api.types import plain
 from modelpool_operator.checks import callers, chains, remarks
 from modelpool_operator.checks.reached import Inner, Reached
-from modelpool_operator.desired import Form, Verdict
+from modelpool_operator.forms import Form
+from modelpool_operator.namespaces import Verdict
 from modelpool_operator.problems import Problem
 
 TYPES = ("Accepted", "ResolvedRefs", "Programmed", "Ready")

@@ -20,7 +20,7 @@ from modelpool_operator.api.modelpool import ModelPool
 from modelpool_operator.api.provider import Provider
 from modelpool_operator.checks import pool, provider
 from modelpool_operator.conditions import moment
-from modelpool_operator.desired import Accepted
+from modelpool_operator.forms import Accepted
 from modelpool_operator.problems import Key
 
 MAX_BYTES = 1024 * 1024

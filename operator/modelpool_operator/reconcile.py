@@ -17,7 +17,7 @@ from modelpool_config.codec import InvalidConfigError
 from modelpool_operator import compiling, manifests, sidecarcount
 from modelpool_operator.compiling import Compiled, Present
 from modelpool_operator.conditions import PENDING, Publication, Said
-from modelpool_operator.desired import Accepted
+from modelpool_operator.forms import Accepted
 from modelpool_operator.judged import Judged
 from modelpool_operator.kube import ApiError, Kube, NotLeadingError
 from modelpool_operator.manifests import Content

@@ -10,7 +10,8 @@ from modelpool_config import codec
 from modelpool_config import models as contract
 from modelpool_config.models import OutcomeName
 from modelpool_operator import defaults
-from modelpool_operator.desired import Desired, Form, desired
+from modelpool_operator.desired import Desired, desired
+from modelpool_operator.forms import Form
 from modelpool_operator.resources import observe
 from modelpool_sidecar.core import outcome
 from modelpool_sidecar.core.compiled import compile_config

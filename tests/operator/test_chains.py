@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from manifest_cases import pool, provider
 from modelpool_config import codec
 from modelpool_config import models as contract
-from modelpool_operator.desired import Desired, Verdict, desired
+from modelpool_operator.desired import Desired, desired
+from modelpool_operator.namespaces import Verdict
 from modelpool_operator.resources import observe
 
 NOWHERE = "leads nowhere: there is no ModelPool"

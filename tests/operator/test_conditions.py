@@ -12,7 +12,8 @@ from modelpool_config import models as contract
 from modelpool_operator import conditions
 from modelpool_operator.checks import callers
 from modelpool_operator.conditions import Behind, Publication, Said
-from modelpool_operator.desired import Form, Verdict
+from modelpool_operator.forms import Form
+from modelpool_operator.namespaces import Verdict
 from modelpool_operator.problems import Problem
 from modelpool_operator.resources import observe
 from status_cases import NOW, POOL, PROVIDER, world

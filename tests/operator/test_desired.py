@@ -6,7 +6,8 @@ import pytest
 
 from manifest_cases import keyed, pool, provider, resource, secret
 from modelpool_config import models as contract
-from modelpool_operator.desired import Accepted, Desired, Form, desired
+from modelpool_operator.desired import Desired, desired
+from modelpool_operator.forms import Accepted, Form
 from modelpool_operator.resources import observe
 
 Raw = dict[str, Any]

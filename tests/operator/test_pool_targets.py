@@ -11,7 +11,8 @@ from modelpool_config import codec
 from modelpool_config import models as contract
 from modelpool_operator.checks.behind import MOST_LEVELS, MOST_TARGETS
 from modelpool_operator.conditions import Publication
-from modelpool_operator.desired import Desired, Verdict, desired
+from modelpool_operator.desired import Desired, desired
+from modelpool_operator.namespaces import Verdict
 from modelpool_operator.resources import observe
 from status_cases import NOW, World, world
 

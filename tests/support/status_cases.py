@@ -8,7 +8,7 @@ from typing import Any
 from modelpool_operator import compiling, conditions
 from modelpool_operator.compiling import Compiled, Present
 from modelpool_operator.conditions import Publication, Said
-from modelpool_operator.desired import Accepted
+from modelpool_operator.forms import Accepted
 from modelpool_operator.problems import Key
 from modelpool_operator.resources import observe
 

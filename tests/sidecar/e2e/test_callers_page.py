@@ -13,7 +13,8 @@ import yaml
 from openai import OpenAI
 
 from manifest_cases import provider
-from modelpool_operator.desired import Namespace, desired
+from modelpool_operator.desired import desired
+from modelpool_operator.namespaces import Namespace
 from modelpool_operator.resources import observe
 from running import Running, running
 

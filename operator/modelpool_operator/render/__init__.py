@@ -1,0 +1,1 @@
+"""Accepted objects as the sidecar reads them: every default filled in, every duration in milliseconds."""
