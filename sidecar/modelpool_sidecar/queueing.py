@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelpool_sidecar import faults
-from modelpool_sidecar.core import queue
+from modelpool_sidecar.core import limits, queue
 from modelpool_sidecar.core.limits import Permit
 from modelpool_sidecar.core.queue import Waiting
 from modelpool_sidecar.core.refusal import Refusal
@@ -50,6 +50,7 @@ class Queueing:
         self._clock, self._state, self._ends = clock, state, ends
         self._queued: dict[Waiting, Queued] = {}
         self._serving: set[str] = set()
+        self._wakes: dict[str, Timer] = {}  # by pool, for when time alone brings somebody back who takes requests
         self._closing = False
 
     def __repr__(self) -> str:
@@ -70,6 +71,7 @@ class Queueing:
         queued.downstream.on_gone = lambda: self._gone(queued)
         queued.downstream.on_drain_deadline = lambda: self._refuse(queued, _draining())
         queued.timer = self._clock.call_later(seconds, lambda: self._late(queued))
+        self.serve(pool)
 
     def serve(self, pool: Pool) -> None:
         """Places may be free: as many as there are go to those whose turn it is."""
@@ -82,6 +84,23 @@ class Queueing:
                 self._turn(self._queued[waiting], permit)
         finally:
             self._serving.discard(pool.name)
+            self._wake(pool)
+
+    def _wake(self, pool: Pool) -> None:
+        """Who still waits for a place at a target is looked at again when another has cooled, or its limit opens."""
+        self._sleep_on(pool.name)
+        seconds = self._state.opens_in(pool, self._clock.now())
+        if seconds is not None:
+            self._wakes[pool.name] = self._clock.call_later(seconds, lambda: self._woken(pool))
+
+    def _woken(self, pool: Pool) -> None:
+        del self._wakes[pool.name]
+        self.serve(pool)
+
+    def _sleep_on(self, pool: str) -> None:
+        timer = self._wakes.pop(pool, None)
+        if timer is not None:
+            timer.cancel()
 
     def reload(self, snapshot: Snapshot) -> None:
         """Other numbers hold: more may go at once; who waits for a pool that is no more is told so."""
@@ -92,15 +111,15 @@ class Queueing:
             if isinstance(pool, Pool):
                 self.serve(pool)
             else:
-                self._end(queued)
-                self._state.give_up(queued.way.pool.name, queued.waiting, self._clock.now())
+                self._sleep_on(queued.way.pool.name)
+                self._give_up(queued)
                 self._ends.again(queued)
 
     def close(self) -> None:
         """The process ends: nobody waits any more (B51)."""
         self._closing = True
-        for queued in list(self._queued.values()):
-            self._refuse(queued, _draining())
+        while self._queued:
+            self._refuse(next(iter(self._queued.values())), _draining())
 
     def _turn(self, queued: Queued, permit: Permit) -> None:
         self._end(queued)
@@ -112,31 +131,36 @@ class Queueing:
             self._ends.refused(queued, Refusal("internal_error", "the sidecar failed; its log says how", spent=True))
 
     def _late(self, queued: Queued) -> None:
-        pool, waited = queued.way.pool, self._clock.now() - queued.waiting.since
+        """It is told what is left of its limits, without what it had taken for nothing (B12)."""
+        way, now = queued.way, self._clock.now()
+        pool, waited = way.pool, now - queued.waiting.since
         message = (
             f"pool {pool.name}: no place was free for {waited:.1f} s, and a request waits no longer; try again later"
         )
-        self._refuse(queued, Refusal("queue_timeout", message, retry_after=self._state.retry_after(pool)))
+        wait = self._state.retry_after(pool)
+        self._give_up(queued)
+        told = self._state.levels.find(pool.admission_limits(way.asker.caller), way.asker, now).told()
+        headers = limits.headers(told)
+        self._ends.refused(queued, Refusal("queue_timeout", message, retry_after=wait, headers=headers))
 
     def _gone(self, queued: Queued) -> None:
         """The client left (B31)."""
-        if self._end(queued):
-            self._state.give_up(queued.way.pool.name, queued.waiting, self._clock.now())
-            self._ends.left(queued)
+        self._give_up(queued)
+        self._ends.left(queued)
 
     def _refuse(self, queued: Queued, refusal: Refusal) -> None:
-        if self._end(queued):
-            self._state.give_up(queued.way.pool.name, queued.waiting, self._clock.now())
-            self._ends.refused(queued, refusal)
+        self._give_up(queued)
+        self._ends.refused(queued, refusal)
 
-    def _end(self, queued: Queued) -> bool:
-        """Whether it still waited."""
-        if self._queued.pop(queued.waiting, None) is None:
-            return False
+    def _give_up(self, queued: Queued) -> None:
+        self._end(queued)
+        self._state.give_up(queued.way.pool.name, queued.waiting, self._clock.now())
+
+    def _end(self, queued: Queued) -> None:
+        del self._queued[queued.waiting]
         if queued.timer is not None:
             queued.timer.cancel()
         queued.downstream.on_gone = queued.downstream.on_drain_deadline = None
-        return True
 
 
 def _draining() -> Refusal:

@@ -1,8 +1,8 @@
 """Whether a request may start now, waits for a place, or is refused, and who is next (B8, B9, B11).
 
 A request takes from its caller's limits and the pool's in one step, and a place in the pool. Where only a place lacks
-and the pool has a queue it waits for one: for the pool's own, or, while whoever serves is at its cap, for one at any of
-its targets.
+and the pool has a queue it waits for one: for the pool's own, or, while nobody who serves has one, for one at any of
+its targets: at the target itself, at its Provider, or in a pool that it stands behind.
 """
 
 from collections.abc import Callable, Container
@@ -87,16 +87,38 @@ class Admission:
         return self._refusal(pool, self.places(pool), found, pool.caller_cap(asker.caller), crowded=crowded) is None
 
     def crowded(self, pool: Pool, now: float) -> bool:
-        """Whether a request had better wait in the queue: whoever serves is at its cap, and the others do not serve."""
+        """Whether a request had better wait in the queue: some targets have no place, and no other one takes requests,
+        for it is drained, cools, or is at a limit that all share."""
         if pool.queue is None:
             return False
         full = False
         for target in pool.targets.values():
-            if target.caps and self.caps.refusal(target) is not None:
+            if target.provider.drained:
+                continue
+            if (target.caps and self.caps.refusal(target) is not None) or (target.gated and self._shut(target)):
                 full = True
-            elif not target.provider.drained and self._health_of(target).available(now):
+            elif self._health_of(target).available(now) and not self.levels.opens_in(target.limits, now):
                 return False
         return full
+
+    def opens_in(self, pool: Pool, now: float) -> float | None:
+        """Seconds until another target may be asked again, by its cooldown and its limits: who waits for a place need
+        not wait longer. None where time alone brings none back, or nobody waits for one."""
+        places, most, soonest = self.places(pool), self.most(pool), None
+        if not places.line or (most is not None and places.count >= most):
+            return None
+        for target in pool.targets.values():
+            until = self._health_of(target).until(now)
+            if target.provider.drained or (until is None and not self._health_of(target).available(now)):
+                continue
+            wait = max(0.0 if until is None else until - now, self.levels.opens_in(target.limits, now))
+            if wait > 0 and (soonest is None or wait < soonest):
+                soonest = wait
+        return soonest
+
+    def _shut(self, target: Target) -> bool:
+        """Whether a pool on the way to the target has no place: who waits there has come before."""
+        return any(not self.places(pool).free(self.most(pool)) for pool in target.passed)
 
     def retry_after(self, pool: Pool) -> float:
         """Seconds until a place of the pool is expected to be free."""

@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any
 
-from modelpool_sidecar.core.allowance import Asker, LimitKey, RequestLimit, TokenLimit, Tokens, who
+from modelpool_sidecar.core.allowance import NOBODY, Asker, LimitKey, RequestLimit, TokenLimit, Tokens, who
 from modelpool_sidecar.core.buckets import Buckets
 from modelpool_sidecar.core.gcra import Gcra, Hold, Shape, micros
 from modelpool_sidecar.core.limits import Limited, Told
@@ -220,6 +220,13 @@ class Levels:
             if (max(0, level)) > (bucket.burst - amount) * bucket.per and not limit.observe:
                 return self.find(limits, asker, now, tokens).refusal()
         return None
+
+    def opens_in(self, limits: Sequence[RequestLimit], now: float) -> float:
+        """Seconds until one more would pass those of the limits that all share; 0 = now. Looking takes nothing."""
+        if not limits:
+            return 0.0
+        shared = [row for row in self.row(limits, NOBODY, now) if row[0].by == "Pool" and not row[0].observe]
+        return max((bucket.wait(now) for _, _, bucket in shared), default=0.0)
 
     def used(self, limits: Sequence[RequestLimit], asker: Asker, now: float) -> float:
         """The part that is used of the limit of which most is; 0 where there is none. Looking takes nothing (B3)."""

@@ -78,6 +78,7 @@ def test_who_waits_too_long_is_refused_and_used_nothing() -> None:
     assert (late.status, late.error_code) == (429, "queue_timeout")
     assert late.headers["retry-after"] == "1"
     assert "no place was free for 10.0 s" in late.json["error"]["message"]
+    assert late.headers["x-ratelimit-remaining-requests"] == "8"
     assert (bench.records[0].refusal, bench.records[0].queued) == ("queue_timeout", 10.0)
     assert left(bench) == 8
 
