@@ -8,16 +8,14 @@ and is given back is `books`. Whatever happens - an answer, a refusal, a client 
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
-from modelpool_sidecar import faults
+from modelpool_sidecar import failing, faults
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.answering import Answering
 from modelpool_sidecar.attempt import AttemptRun
 from modelpool_sidecar.books import Books
-from modelpool_sidecar.core import recovery, retryafter, stateful, verdict
-from modelpool_sidecar.core import request as parsing
+from modelpool_sidecar.core import recovery
 from modelpool_sidecar.core.allowance import Asker
 from modelpool_sidecar.core.dispatch import Outlook, Sleep, Stop, Try
 from modelpool_sidecar.core.limits import Permit
@@ -29,12 +27,13 @@ from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.core.verdict import Failure
-from modelpool_sidecar.dialects import openai, openai_usage
+from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.dialects.openai import Answer
 from modelpool_sidecar.keyring import Keyring
-from modelpool_sidecar.legs import Leg, Turning
-from modelpool_sidecar.orders import Fault, Order, Owner, UsageAsked
-from modelpool_sidecar.ports import Downstream, Headers, Timer, UpstreamRequest
+from modelpool_sidecar.legs import Legs, Turning
+from modelpool_sidecar.ordering import Ordering
+from modelpool_sidecar.orders import Fault, Owner
+from modelpool_sidecar.ports import Downstream, Headers, Timer
 from modelpool_sidecar.recovering import Recovering
 from modelpool_sidecar.services import Services
 from modelpool_sidecar.silence import Silence
@@ -70,17 +69,27 @@ class Exchange:
         self._account = Account(now if arrived is None else arrived, request, pool, caller=asker.caller)
         self._account.queued = None if arrived is None else now - arrived
         hurry = request.hurry(pool.total)
-        self._hurried, self._total = hurry is not None, pool.total if hurry is None else hurry
+        self._total = pool.total if hurry is None else hurry
         walks = Walks(services, reach, request, asker, self._keyring, self._account.started + self._total)
         self._dispatch = walks.first(pool, tiers)
         self._answering = Answering(downstream, self._account, pool, permit, self._dispatch)
         self._books = Books(services, reach, request, pool, self._account, permit, self._dispatch)
         self._lease = services.room.lease()
-        self._leg: Leg | None = None
-        self._beside: Leg | None = None  # the other one, where two attempts run
+        self._legs = Legs(services.clock, self._account, self._books, self._dispatch, self._answering)
         self._timer: Timer | None = None
         self._recovering: Recovering | None = None
         self._opens = request.stream and request.operation in _OPEN
+        self._ordering = Ordering(
+            services,
+            request,
+            pool,
+            self._account,
+            self._dispatch,
+            self._keyring,
+            self._lease,
+            opens=self._opens,
+            hurried=hurry is not None,
+        )
         self._silence = Silence(
             services.clock, pool.streaming, partial(self._safely, self._open), self._answering.comment
         )
@@ -90,7 +99,7 @@ class Exchange:
 
     @property
     def _run(self) -> AttemptRun | None:
-        return self._leg.run if self._leg is not None else None
+        return self._legs.run
 
     @property
     def account(self) -> Account:
@@ -180,62 +189,23 @@ class Exchange:
                 self._answering.relay_failure(failure)
 
     def _attempt(self, step: Try) -> None:
-        services, request, provider = self._services, self._request, step.target.provider
-        recovering = self._recovering
-        body = openai.attempt_body(request, self._account.model(step.target), step.target.parameters)
-        body = body if recovering is None else recovering.body
-        body, usage = self._asking_usage(step, body)
-        url = openai.attempt_url(provider.base_url, request)
+        services, provider, recovering = self._services, step.target.provider, self._recovering
+        asked = self._ordering.body(step, recovering)
+        url = openai.attempt_url(provider.base_url, self._request)
         entry, trace = self._books.attempt(step, url)
-        leg = self._leg = Leg(step, entry)
+        leg = self._legs.begin(step, entry)
         propagated = trace.propagate() if provider.trace_context else ()
-        order = Order(
-            request=UpstreamRequest(
-                method=request.operation.method,
-                url=url,
-                headers=openai.attempt_headers(request, provider, self._keyring.key, propagated),
-                body=body,
-                connect_timeout=provider.timeouts.connect,
-            ),
-            operation=request.operation,
-            stream=request.stream,
-            timeouts=provider.timeouts,
-            deadline=self._dispatch.deadline if recovering is None else recovering.until,
-            model_is_ours=step.target.model is not None,
-            policy_is_fault=self._dispatch.policy_is_fault,
-            requested_model=request.model if self._pool.rewrite_model else None,
-            deadline_is_clients=self._hurried,
-            outcome=partial(stateful.outcome, request),
-            whole=request.stream and self._pool.streaming.complete,
-            opens=self._opens,
-            usage=usage,
-            lease=self._lease,
-            choices=parsing.choices(body) if self._counts_anew(step) else request.choices,
-        )
+        order = self._ordering.order(step, url, asked, propagated, recovering)
         at = self._dispatch.hedge_at() if recovering is None else None
-        owner: Owner = self if at is None and self._beside is None else Turning(self, partial(self._turn_to, leg))
+        owner: Owner = self
+        if at is not None or self._legs.beside is not None:
+            owner = Turning(self, partial(self._legs.turn_to, leg))
         leg.run = AttemptRun(
             order, lambda: services.upstream.attempt(provider.name, provider.idle_timeout), owner, services.clock
         )
         leg.run.start()
         if at is not None:
             self._timer = services.clock.call_later(at - entry.started, self._hedge)
-
-    def _asking_usage(self, step: Try, body: bytes) -> tuple[bytes, UsageAsked | None]:
-        """The body that asks for the stream's usage too, where the client did not and the target takes it (B32)."""
-        key, state = step.target.key, self._services.state
-        if state.unsupported(key, openai_usage.OPTION):
-            return body, None
-        if not openai_usage.may_ask(self._request, step.target.parameters):
-            return body, None
-        asking = openai_usage.asking(body)
-        if asking is None:
-            return body, None
-        return asking, UsageAsked(body, partial(state.mark_unsupported, key, openai_usage.OPTION))
-
-    def _counts_anew(self, step: Try) -> bool:
-        """Whether the target's parameters may have changed how many answers are asked for."""
-        return step.target.changes_choices and self._request.form is None and not self._request.operation.state
 
     # -- two at once (B23)
 
@@ -245,31 +215,10 @@ class Exchange:
         try:
             step = self._dispatch.hedge(self._services.clock.now())
             if step is not None:
-                self._beside = self._leg
+                self._legs.beside = self._legs.current
                 self._attempt(step)
         except Exception as error:  # whatever it is: a client waits
             self.crashed(error)
-
-    def _turn_to(self, leg: Leg) -> None:
-        """What comes next is about this attempt."""
-        if leg is self._beside:
-            self._leg, self._beside = leg, self._leg
-            self._books.turn_to(leg.entry)
-
-    def _outrun(self) -> None:
-        """The attempt beside this one has lost: its provider stops working, and what it used counts (B15a)."""
-        winner, loser = self._leg, self._beside
-        assert winner is not None, "one has won"
-        assert loser is not None, "one has lost"
-        assert loser.run is not None, "both ran"
-        self._turn_to(loser)
-        loser.run.cancel()
-        self._books.attempt_over(Outcome.CANCELLED, loser.run.status, outrun=True)
-        self._count(loser.run.partial())
-        self._dispatch.outrun(self._services.clock.now())
-        self._turn_to(winner)
-        self._beside = None
-        self._books.tell_of_places()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -280,42 +229,24 @@ class Exchange:
 
     def failed(self, fault: Fault) -> None:
         """Nothing went out: on to the next step."""
-        leg = self._leg
+        leg = self._legs.current
         assert leg is not None, "an attempt was running"
-        step, provider = leg.step, leg.step.target.provider
-        failure = Failure(
-            target=step.name,
-            provider=provider.name,
-            outcome=fault.outcome,
-            detail=fault.detail,
-            status=fault.status,
-            headers=fault.headers,
-            body=fault.body,
-            whole=fault.whole,
-            retry_after=retryafter.parse(fault.headers, self._services.clock.wall(), openai.retry_delay(fault.body)),
-            other_credential=self._keyring.has_other(provider.auth, fault.status),
-            credential=provider.auth.source if provider.auth else "",
-            blameless=fault.blameless,
-            unsent=fault.unsent,
-        )
-        if verdict.may_be_told(failure):  # it lies in memory until the walk is over
-            self._lease.hold(len(failure.body))
-        else:
-            failure = replace(failure, body=b"")
+        failure = failing.failure(leg.step, fault, self._keyring, self._services.clock.wall())
+        self._lease.hold(len(failure.body))  # it lies in memory until the walk is over
         self._books.attempt_over(fault.outcome, fault.status)
         if not fault.unsent:
-            self._count(None, refused=fault.status is not None and fault.status >= 300)
+            self._legs.count(None, refused=fault.status is not None and fault.status >= 300)
         leg.run = None
         self._hear(fault.headers)
         self._dispatch.observe(failure, self._services.clock.now())
         self._stop_timer()
-        if self._beside is not None and self._dispatch.awaits:
-            self._turn_to(self._beside)
-            self._beside = None
+        if self._legs.beside is not None and self._dispatch.awaits:
+            self._legs.turn_to(self._legs.beside)
+            self._legs.beside = None
             self._books.tell_of_places()
             return
-        if self._beside is not None:
-            self._outrun()
+        if self._legs.beside is not None:
+            self._legs.outrun()
         if self._recovering is None:
             self._advance()
         elif self._recovering.failed(self._dispatch, failure):
@@ -326,8 +257,8 @@ class Exchange:
     def committed(self, status: int, headers: Headers, length: int | None, answer: Answer | None = None) -> None:
         """This attempt's answer is the answer."""
         self._stop_timer()
-        if self._beside is not None:
-            self._outrun()
+        if self._legs.beside is not None:
+            self._legs.outrun()
         self._account.answer = answer
         now = self._services.clock.now()
         begun = self._run.first_token if self._run is not None else None
@@ -354,9 +285,9 @@ class Exchange:
 
     def _hear(self, headers: Headers) -> None:
         """What the answer says of the account's limits (B39)."""
-        assert self._leg is not None, "an attempt was running"
+        assert self._legs.current is not None, "an attempt was running"
         clock = self._services.clock
-        self._services.state.shaping.hear(self._leg.step.target, headers, clock.now(), clock.wall())
+        self._services.state.shaping.hear(self._legs.current.step.target, headers, clock.now(), clock.wall())
 
     def body(self, data: bytes) -> None:
         """Relay; a slow client slows the provider (B30)."""
@@ -379,7 +310,7 @@ class Exchange:
             return
         self._account.answer = answer
         self._books.attempt_over(Outcome.OK, self._account.status)
-        self._count(answer)
+        self._legs.count(answer)
         self._dispatch.complete(Outcome.OK, self._services.clock.now())
         self._books.tell_of_places()
         self._answering.finish()
@@ -388,7 +319,7 @@ class Exchange:
         """Failed after the commit: the client must not take it for success (B25)."""
         self._account.answer = answer
         self._books.attempt_over(outcome, self._account.status)
-        self._count(answer)
+        self._legs.count(answer)
         self._dispatch.complete(outcome, self._services.clock.now())
         self._books.tell_of_places()
         if self._recovering is not None:
@@ -406,13 +337,13 @@ class Exchange:
     # -- another target goes on with a stream that broke (B26)
 
     def _recoverable(self) -> Recovering:
-        assert self._leg is not None, "an attempt was running"
+        assert self._legs.current is not None, "an attempt was running"
         ways, lease = self._dispatch.pool.recovery, self._services.room.lease()
-        return Recovering(self._request, ways, self._leg.step.target, self._total, self._account.model, lease)
+        return Recovering(self._request, ways, self._legs.current.step.target, self._total, self._account.model, lease)
 
     def _go_on(self) -> None:
         """The next target for the rest of the answer; the fault, where there is none."""
-        recovering, leg = self._recovering, self._leg
+        recovering, leg = self._recovering, self._legs.current
         assert recovering is not None, "there is something to go on from"
         assert leg is not None, "an attempt was running"
         leg.run = None
@@ -482,21 +413,7 @@ class Exchange:
 
     def _drop_attempt(self, outcome: Outcome) -> None:
         self._stop_timer()
-        for leg in (self._beside, self._leg):
-            if leg is None or leg.run is None:
-                continue
-            self._turn_to(leg)
-            leg.run.cancel()
-            if self._books.running:
-                self._account.answer = leg.run.partial()
-                self._books.attempt_over(outcome, leg.run.status)
-                self._count(self._account.answer)
-        self._beside = None
-        self._dispatch.abandon(self._services.clock.now())
-
-    def _count(self, answer: Answer | None, *, refused: bool = False) -> None:
-        seen = self._run.tokens_seen if self._run is not None else None
-        self._books.count(answer, seen, self._answering.relayed, refused=refused)
+        self._legs.drop(outcome)
 
     def _settle(self) -> None:
         self._silence.end()
