@@ -180,6 +180,9 @@ class StreamReader:
             return b""
         self.events += 1
         if event.data.startswith(b"[DONE]"):
+            if self._operation is RESPONSES:  # whose own terminal event would have come before it
+                self.broken = "the stream says that it is done, without the end of the response"
+                return b""
             self._end_of_stream()
             return event.raw
         try:

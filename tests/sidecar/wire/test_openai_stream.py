@@ -182,6 +182,15 @@ def test_a_filtered_stream_without_output_says_so() -> None:
     assert (reader.tokens_seen, reader.answer().outcome) == (0, Outcome.CONTENT_POLICY)
 
 
+def test_a_response_that_is_only_said_to_be_done_is_no_success() -> None:
+    """Its SDK waits for the end of the response, which tells its usage: half of one would be taken for all (B25)."""
+    reader = read(operation=RESPONSES)
+    delta = typed("response.output_text.delta", delta="x")
+    assert reader.feed(CREATED + delta + DONE) == CREATED + delta
+    assert reader.broken == "the stream says that it is done, without the end of the response"
+    assert (reader.finished, reader.done, reader.answer().outcome) == (False, False, Outcome.BROKEN)
+
+
 def test_done_without_a_finish_reason_is_complete_where_a_choice_was_seen() -> None:
     assert read(HI, DONE).finished
     assert read(HI, DONE).answer().outcome is Outcome.OK
