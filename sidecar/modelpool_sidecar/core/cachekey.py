@@ -21,6 +21,8 @@ from modelpool_sidecar.core.snapshot import Pool, Target
 
 LEFT_OUT = ("stream", "stream_options")
 """How the answer comes, not what it says."""
+USAGE = "include_usage"
+"""Of the options of a stream the one that `openai_replay` can change; with another one a stream has other bytes."""
 HEADERS = frozenset({"openai-beta"})
 """Of those that pass to every provider the ones that change an answer; what `forwardHeaders` names counts too."""
 
@@ -49,7 +51,10 @@ def key(pool: Pool, request: Request, asked: dict[str, Any], asker: Asker, targe
     """The key of a request whose body says `asked`, None where it is nested too deeply to be written down; `targets`:
     those that may answer it."""
     caller, inner = asker.caller, sorted(asker.names.items())  # those behind the pool know them by other names
+    options = asked.get("stream_options")
     asked = {name: value for name, value in asked.items() if name not in LEFT_OUT}
+    if request.stream and isinstance(options, dict) and options.keys() - {USAGE}:
+        asked["stream_options"] = {name: value for name, value in options.items() if name != USAGE}
     asked["model"] = request.model  # x-modelpool-model wins
     candidates = list(targets)
     told = {name for target in candidates for name in target.provider.forward_headers} | HEADERS

@@ -53,6 +53,9 @@ SAME: dict[str, Callable[[], Request]] = {
 DIFFERENT: dict[str, Callable[[], Request]] = {
     "another question": lambda: asked({**QUESTION, "messages": [{"role": "user", "content": "ho"}]}),
     "another limit": lambda: asked({**QUESTION, "max_tokens": 5}),
+    "another option of a stream": lambda: asked(
+        {**QUESTION, "stream": True, "stream_options": {"include_obfuscation": False, "include_usage": True}}
+    ),
     "another end user": lambda: asked({**QUESTION, "user": "bob"}),
     "metadata": lambda: asked({**QUESTION, "metadata": {"a": "b"}}),
     "another model": lambda: asked({**QUESTION, "model": "gpt"}),
