@@ -26,6 +26,8 @@ _TOLD = ("id", "created", "model", "system_fingerprint", "service_tier")
 _WHOLE = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn"})
 """Finish reasons of an answer that nobody cut off and that asks for nothing."""
 _SPOKEN = ("message", "reasoning")
+_TEXTS = frozenset({"content", "refusal", "reasoning", "reasoning_content", "thinking"})
+"""Members of a delta that come piece by piece."""
 
 
 def kept(operation: Operation, body: bytes, *, stream: bool) -> bytes | None:
@@ -157,10 +159,10 @@ def _speak(message: dict[str, Any], name: str, piece: Any) -> bool:
         message["role"] = piece
     elif name == "annotations" and isinstance(piece, list):
         message[name] = [*message.get(name, ()), *piece]
-    elif isinstance(piece, str) and name != "annotations":
+    elif isinstance(piece, str) and name in _TEXTS:
         message[name] = message.get(name, "") + piece
-    else:
-        return False
+    else:  # a word that some say in each chunk is one word
+        return isinstance(piece, str) and message.setdefault(name, piece) == piece
     return True
 
 

@@ -48,6 +48,11 @@ KEPT: dict[str, tuple[Operation, Any, bool]] = {
     "a stream": (CHAT, ROLE + a_chunk("hi") + STOP + DONE, True),
     "a stream with comments": (CHAT, b": wait\n\n" + ROLE + a_chunk("hi") + STOP + DONE, True),
     "a stream of a response": (RESPONSES, TOLD_RESPONSE, True),
+    "a stream with a word in each chunk": (
+        CHAT,
+        a_chunk("h", name="bob") + a_chunk("i", name="bob") + STOP + DONE,
+        True,
+    ),
     "a stream whose last line lacks its end": (CHAT, a_chunk("hi") + STOP + b"data: [DONE]", True),
 }
 NOT: dict[str, tuple[Operation, Any, bool]] = {
@@ -56,6 +61,7 @@ NOT: dict[str, tuple[Operation, Any, bool]] = {
         a_completion(choices=[{"message": {"content": "a"}, "finish_reason": "length"}]),
         False,
     ),
+    "a text that we do not know": (CHAT, a_chunk("h", song="la") + a_chunk("i", song="lu") + STOP + DONE, True),
     "no finish": (CHAT, a_completion(choices=[{"message": {"content": "a"}}]), False),
     "filtered": (CHAT, a_completion(choices=[{"message": {"content": "a"}, "finish_reason": "content_filter"}]), False),
     "tool calls": (CHAT, whole(content="a", tool_calls=[{"id": "1"}]), False),
@@ -175,6 +181,13 @@ def test_a_stream_becomes_an_answer_with_the_usage_that_its_provider_told() -> N
         "completion_tokens_details": {"reasoning_tokens": 2},
     }
     ChatCompletion.model_validate({"created": 0, **found})
+
+
+def test_a_word_that_a_provider_repeats_in_each_chunk_is_no_text_to_be_joined() -> None:
+    kept = Entry(True, False, a_chunk("h", name="bob") + a_chunk("i", name="bob") + STOP + DONE, (), KNOWN, 0.0)
+    told = openai_replay.replay(CHAT, kept, stream=False, include_usage=False)
+    assert told is not None
+    assert json.loads(told)["choices"][0]["message"] == {"role": "assistant", "name": "bob", "content": "hi"}
 
 
 def test_usage_that_nobody_knows_is_not_made_up() -> None:
