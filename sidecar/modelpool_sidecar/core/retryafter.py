@@ -7,6 +7,7 @@ that nothing was asked, and nobody makes us wait for more than ten minutes.
 """
 
 import math
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from modelpool_sidecar.core.refusal import MAX_RETRY_AFTER_SENT
@@ -56,6 +57,8 @@ def _date(text: str | None) -> float | None:
     if not text:
         return None
     try:
-        return parsedate_to_datetime(text).timestamp()
+        moment = parsedate_to_datetime(text)
+        # RFC 5322 writes -0000 for UTC without a word on where; Python would take it for this machine's own time.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -1,5 +1,7 @@
 """Retry-After in all its forms (B19)."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,19 @@ def test_a_delay_in_the_body_counts_where_no_header_says_one(
     headers: dict[str, str], delay: str, seconds: float | None
 ) -> None:
     assert retryafter.parse(tuple(headers.items()), WALL, delay) == seconds
+
+
+@pytest.mark.parametrize("zone", ["GMT", "-0000", ""])
+def test_a_date_without_a_zone_is_utc_wherever_the_sidecar_runs(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was read as the machine's own time: on a laptop in Tokyo half a minute was over nine hours ago."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        headers = {"retry-after": f"Fri, 15 Jan 2027 08:00:30 {zone}".strip(), "date": "Fri, 15 Jan 2027 08:00:00 GMT"}
+        assert retryafter.parse(tuple(headers.items()), WALL) == 30.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_the_first_of_several_headers_counts() -> None:
