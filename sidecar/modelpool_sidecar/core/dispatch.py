@@ -412,13 +412,15 @@ class Dispatch:
     def _is_open(self, target: Target, now: float, *, alone: bool) -> bool:
         """Whether it is available; or it cools, no other is left, nobody else asks it, and the wait is not a known one.
 
-        A rate limit that this walk itself was told is no reason against: its own wait decides (B17).
+        A rate limit that this walk itself was told is no reason against: its own wait decides (B17). Where the pool
+        sets retries they come first, though another target is left (B18).
         """
         block = self._openings.blocked(target, now)
         if block is None:
             return True
         own = block.reason is Outcome.RATE_LIMITED and self._visit(target).was_rate_limited
-        return alone and (block.is_guess or own) and self.state.health(target).vacant
+        first = own and bool(self.pool.fallback.retries)
+        return (first or (alone and (block.is_guess or own))) and self.state.health(target).vacant
 
     def _has_other_key(self, target: Target) -> bool:
         failure = self._visit(target).failure

@@ -118,6 +118,17 @@ def test_a_rate_limit_within_the_patience_is_waited_for_and_the_same_target_aske
     assert walk.waited == pytest.approx(2.2)
 
 
+def test_retries_that_a_pool_sets_come_before_another_target_after_a_rate_limit_too() -> None:
+    """B17, B18: with two targets `maxRetryAfter` was read and never waited for."""
+    same = {"initial": 250, "max": 2_000, "max_retry_after": 3_000, "retries": 1}
+    walk = Walk(two(fallback={"same_target": same, "max_attempts": 3}), rng=lambda: 0.5)
+    assert walk.run(Outcome.RATE_LIMITED, 429, retry_after=2.0) == ["primary", "primary", "backup"]
+    walk = Walk(two(fallback={"same_target": same, "max_attempts": 3}), rng=lambda: 0.5)
+    assert walk.run(Outcome.RATE_LIMITED, 429, retry_after=4.0) == ["primary", "backup"]
+    walk = Walk(two(fallback={"same_target": {**same, "retries": None}}), rng=lambda: 0.5)
+    assert walk.run(Outcome.RATE_LIMITED, 429, retry_after=2.0)[:2] == ["primary", "backup"]
+
+
 def test_a_rate_limit_that_names_no_wait_is_repeated_with_backoff() -> None:
     assert Walk(a_snapshot(), rng=lambda: 0.5).run(Outcome.RATE_LIMITED, 429) == ["primary", "primary"]
 
