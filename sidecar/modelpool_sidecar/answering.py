@@ -17,6 +17,8 @@ from modelpool_sidecar.ports import Downstream, Headers
 _NEVER_RELAYED = ("retry-after", "retry-after-ms")
 _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
 KEEP_ALIVE = b": keep-alive\n\n"
+_BOM = b"\xef\xbb\xbf"
+"""It may open a stream. After our own comments it would hide the field behind it, and so the first event."""
 
 
 class Answering:
@@ -63,6 +65,8 @@ class Answering:
 
     def body(self, data: bytes) -> bool:
         """A part of the body. False: the client is slow (B30)."""
+        if self.early and not self.content:
+            data = data.removeprefix(_BOM)
         self.content = True
         self.relayed += len(data)
         self._slow = not self._downstream.write(data)

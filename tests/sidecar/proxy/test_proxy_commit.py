@@ -108,6 +108,21 @@ def test_after_the_head_fallback_is_still_free_and_only_the_winner_is_seen() -> 
     assert over(bench)
 
 
+def test_a_byte_order_mark_that_opens_a_stream_does_not_hide_its_first_event_behind_our_comments() -> None:
+    mark = "\ufeff".encode()
+    early, prompt = Bench(two()), Bench(two())
+    client = early.ask(stream=True)
+    early.clock.advance(16)
+    early.upstream.last.head(200, SSE)
+    early.upstream.last.data(mark + ROLE + a_chunk("hi") + ENDING)
+    assert client.body.endswith(b"\n\n" + ROLE + a_chunk("hi") + ENDING)
+    assert mark not in client.body
+    client = prompt.ask(stream=True)
+    prompt.upstream.last.head(200, SSE)
+    prompt.upstream.last.data(mark + ROLE + a_chunk("hi") + ENDING)
+    assert client.body == mark + ROLE + a_chunk("hi") + ENDING, "where it comes first it stays (B40)"
+
+
 def test_a_refusal_that_comes_at_once_is_a_status() -> None:
     bench = Bench(two())
     client = bench.ask(stream=True)
