@@ -1,18 +1,20 @@
-"""Attempts of one request, of which two may run at once (B23): which is speaking, how they end, what they used."""
+"""Attempts of one request, of which two may run at once (B23): which one speaks, how each begins, ends and counts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from modelpool_sidecar.account import Account
-from modelpool_sidecar.answering import Answering
+from modelpool_sidecar.admitted import Admitted
 from modelpool_sidecar.attempt import AttemptRun
-from modelpool_sidecar.books import Books, Entry
-from modelpool_sidecar.core.dispatch import Dispatch, Try
-from modelpool_sidecar.core.onward import Journey
+from modelpool_sidecar.books import Entry
+from modelpool_sidecar.core.dispatch import Try
 from modelpool_sidecar.core.outcome import Outcome
+from modelpool_sidecar.dialects import openai
 from modelpool_sidecar.dialects.openai import Answer
+from modelpool_sidecar.ordering import Ordering
 from modelpool_sidecar.orders import Fault, Owner
-from modelpool_sidecar.ports import Clock, Headers
+from modelpool_sidecar.ports import Headers
+from modelpool_sidecar.recovering import Recovering
 
 
 @dataclass(slots=True, eq=False)
@@ -72,11 +74,10 @@ class Turning:
 class Legs:
     """Those of one request. `current`: who is speaking, or was the last; `beside`: the other one, where two run."""
 
-    def __init__(
-        self, clock: Clock, account: Account, books: Books, walk: Dispatch | Journey, answering: Answering
-    ) -> None:
-        self._clock, self._account, self._books = clock, account, books
-        self._dispatch, self._answering = walk, answering
+    def __init__(self, admitted: Admitted) -> None:
+        self._services, self._request, self._account = admitted.services, admitted.request, admitted.account
+        self._books, self._dispatch, self._answering = admitted.books, admitted.walk, admitted.answering
+        self._ordering = Ordering(admitted)
         self.current: Leg | None = None
         self.beside: Leg | None = None
 
@@ -85,10 +86,22 @@ class Legs:
         """The attempt that is speaking; None between two."""
         return self.current.run if self.current is not None else None
 
-    def begin(self, step: Try, entry: Entry) -> Leg:
-        """One more, and it is its turn to speak."""
-        self.current = Leg(step, entry)
-        return self.current
+    def begin(self, step: Try, owner: Owner, recovering: Recovering | None, *, hedged: bool) -> float:
+        """One more, and it is its turn to speak; when it began. `hedged`: another may be asked beside it."""
+        services, provider = self._services, step.target.provider
+        asked = self._ordering.body(step, recovering)
+        url = openai.attempt_url(provider.base_url, self._request)
+        entry, trace = self._books.attempt(step, url)
+        leg = self.current = Leg(step, entry)
+        propagated = trace.propagate() if provider.trace_context else ()
+        order = self._ordering.order(step, url, asked, propagated, recovering)
+        if hedged or self.beside is not None:
+            owner = Turning(owner, partial(self.turn_to, leg))
+        leg.run = AttemptRun(
+            order, lambda: services.upstream.attempt(provider.name, provider.idle_timeout), owner, services.clock
+        )
+        leg.run.start()
+        return entry.started
 
     def turn_to(self, leg: Leg) -> None:
         """What comes next is about this attempt."""
@@ -106,7 +119,7 @@ class Legs:
         loser.run.cancel()
         self._books.attempt_over(Outcome.CANCELLED, loser.run.status, outrun=True)
         self.count(loser.run.partial())
-        self._dispatch.outrun(self._clock.now())
+        self._dispatch.outrun(self._services.clock.now())
         self.turn_to(winner)
         self.beside = None
         self._books.tell_of_places()
@@ -123,7 +136,13 @@ class Legs:
                 self._books.attempt_over(outcome, leg.run.status)
                 self.count(self._account.answer)
         self.beside = None
-        self._dispatch.abandon(self._clock.now())
+        self._dispatch.abandon(self._services.clock.now())
+
+    def hear(self, headers: Headers) -> None:
+        """What the answer says of the account's limits (B39)."""
+        assert self.current is not None, "an attempt was running"
+        clock = self._services.clock
+        self._services.state.shaping.hear(self.current.step.target, headers, clock.now(), clock.wall())
 
     def count(self, answer: Answer | None, *, refused: bool = False) -> None:
         """What the attempt that is over used, as far as anybody can see."""
