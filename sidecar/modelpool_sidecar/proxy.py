@@ -108,20 +108,24 @@ class Proxy:
         self._own.refuse(refusal, downstream, request, pool, caller, arrived)
         return None
 
-    def _admit(self, request: Request, way: Way, downstream: Downstream) -> None:
+    def _admit(self, request: Request, way: Way, downstream: Downstream, arrived: float | None = None) -> None:
+        """`arrived`: when it came, where it has waited in another pool already: it has one deadline (B15)."""
         pool = way.pool
         admitted = self._services.state.admit(pool, self._services.clock.now(), way.asker)
         match admitted:
             case Permit():
-                self._exchange(request, way, admitted, downstream)
+                self._exchange(request, way, admitted, downstream, arrived)
             case Waiting():
-                self._queueing.enter(Queued(request, downstream, way, admitted))
+                since = admitted.since if arrived is None else arrived
+                self._queueing.enter(Queued(request, downstream, way, admitted, since))
             case Limited():
-                self._refuse_limited(request, way, downstream, admitted)
+                self._refuse_limited(request, way, downstream, admitted, arrived)
 
-    def _refuse_limited(self, request: Request, way: Way, downstream: Downstream, limited: Limited) -> None:
+    def _refuse_limited(
+        self, request: Request, way: Way, downstream: Downstream, limited: Limited, arrived: float | None = None
+    ) -> None:
         pool, caller = way.pool, way.asker.caller
-        self._own.refuse(refused(pool, limited, caller), downstream, request, pool, caller)
+        self._own.refuse(refused(pool, limited, caller), downstream, request, pool, caller, arrived)
 
     def _current(self, name: str) -> Pool | None:
         """The open pool of this name that is in force."""
@@ -167,28 +171,28 @@ class Proxy:
         """It has its place; where the config has changed, it goes as the new one says."""
         way: Way | None = queued.way
         if self.snapshot is not None and self.snapshot is not queued.way.snapshot:
-            way = self._way(self.snapshot, queued.request, queued.downstream, queued.waiting.since)
+            way = self._way(self.snapshot, queued.request, queued.downstream, queued.arrived)
         if way is None:
             permit.refund(self._services.clock.now())
         elif way.pool.name != queued.way.pool.name:
             permit.refund(self._services.clock.now())
-            self._admit(queued.request, way, queued.downstream)
+            self._admit(queued.request, way, queued.downstream, queued.arrived)
         else:
-            self._exchange(queued.request, way, permit, queued.downstream, queued.waiting.since)
+            self._exchange(queued.request, way, permit, queued.downstream, queued.arrived)
 
     def _again(self, queued: Queued) -> None:
         assert self.snapshot is not None, "a config was taken over"
-        way = self._way(self.snapshot, queued.request, queued.downstream, queued.waiting.since)
+        way = self._way(self.snapshot, queued.request, queued.downstream, queued.arrived)
         if way is not None:
-            self._admit(queued.request, way, queued.downstream)
+            self._admit(queued.request, way, queued.downstream, queued.arrived)
 
     def _refuse_queued(self, queued: Queued, refusal: Refusal) -> None:
         way = queued.way
-        self._own.refuse(refusal, queued.downstream, queued.request, way.pool, way.asker.caller, queued.waiting.since)
+        self._own.refuse(refusal, queued.downstream, queued.request, way.pool, way.asker.caller, queued.arrived)
 
     def _left(self, queued: Queued) -> None:
         way = queued.way
-        self._own.record(None, queued.request, way.pool, None, way.asker.caller, queued.waiting.since)
+        self._own.record(None, queued.request, way.pool, None, way.asker.caller, queued.arrived)
 
     def _list_models(self, snapshot: Snapshot, request: Request, downstream: Downstream) -> None:
         visitor, model = self._ways.visitor(snapshot, request), request.model_id

@@ -30,6 +30,8 @@ class Queued:
     downstream: Downstream
     way: Way
     waiting: Waiting
+    arrived: float
+    """When it came; before it began to wait here, where its pool went and it waits in another one."""
     timer: Timer | None = None
 
 
@@ -67,7 +69,8 @@ class Queueing:
             return
         pool = queued.way.pool
         assert pool.queue is not None, "nobody waits where there is no queue"
-        seconds = queue.patience(pool.queue, pool.total, queued.request.read_timeout)
+        waited = self._clock.now() - queued.arrived
+        seconds = queue.patience(pool.queue, pool.total, queued.request.read_timeout, waited)
         queued.downstream.on_gone = lambda: self._gone(queued)
         queued.downstream.on_drain_deadline = lambda: self._refuse(queued, _draining())
         queued.timer = self._clock.call_later(seconds, lambda: self._late(queued))
@@ -133,7 +136,7 @@ class Queueing:
     def _late(self, queued: Queued) -> None:
         """It is told what is left of its limits, without what it had taken for nothing (B12)."""
         way, now = queued.way, self._clock.now()
-        pool, waited = way.pool, now - queued.waiting.since
+        pool, waited = way.pool, now - queued.arrived
         message = (
             f"pool {pool.name}: no place was free for {waited:.1f} s, and a request waits no longer; try again later"
         )

@@ -98,6 +98,6 @@ def row(limits: tuple[RequestLimit, ...], asker: Asker) -> str:
     return "" if by is None else who(by, asker)
 
 
-def patience(queue: Queue, total: float, read_timeout: float | None) -> float:
-    """Seconds that a request may wait: never beyond its own deadline, nor the client's (B15)."""
-    return min(queue.timeout, total, total if read_timeout is None else read_timeout)
+def patience(queue: Queue, total: float, read_timeout: float | None, waited: float = 0.0) -> float:
+    """Seconds that a request may wait: never beyond its own deadline, nor the client's (B15). `waited`: elsewhere."""
+    return min(queue.timeout, max(0.0, min(total, total if read_timeout is None else read_timeout) - waited))

@@ -284,3 +284,32 @@ def test_nobody_waits_beyond_a_deadline_whatever_comes_and_goes(steps: list[tupl
     bench.clock.advance(10.001)
     assert bench.proxy.waiting == 0
     assert all(record.queued <= 10.001 for record in bench.records if record.queued is not None)
+
+
+def test_who_waited_in_a_pool_that_went_gets_no_second_deadline_in_another() -> None:
+    """B15: the wait was forgotten, and with it how late it is."""
+    bench = Bench(queued(total=12_000))
+    bench.ask()
+    served, waiting = bench.ask(), bench.ask(headers={"x-stainless-read-timeout": "11"})
+    bench.clock.advance(9)
+    reload(bench, queued(name="other", models=("chat",), total=12_000))
+    assert bench.upstream.asked == ["primary", "primary"]
+    assert bench.proxy.waiting == 1
+    bench.clock.advance(1.9)
+    assert (served.status, waiting.status) == (None, None)
+    bench.clock.advance(0.2)
+    assert (waiting.status, waiting.error_code) == (429, "queue_timeout")
+    assert "no place was free for 11.0 s" in waiting.json["error"]["message"]
+    bench.clock.advance(1)
+    assert (served.status, served.error_code) == (504, "deadline_exceeded")
+    assert [(each.queued, each.duration) for each in bench.records] == [(11.0, 11.0), (None, 12.0), (9.0, 12.0)]
+
+
+def test_who_waited_in_a_pool_that_went_and_is_refused_by_another_has_waited() -> None:
+    bench = Bench(queued())
+    bench.ask()
+    clients = [bench.ask(), bench.ask()]
+    bench.clock.advance(9)
+    reload(bench, a_snapshot([a_pool("other", models=("chat",), limits={"concurrency": {"max": 1}})]))
+    assert (clients[0].status, clients[1].error_code) == (None, "concurrency_exceeded")
+    assert [record.queued for record in bench.records] == [9.0]
