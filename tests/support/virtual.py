@@ -37,6 +37,7 @@ class VirtualClock:
         self.time = 1000.0
         self._order = itertools.count()
         self._timers: list[tuple[float, int, VirtualTimer, Callable[[], None]]] = []
+        self._sweep_at = 64
 
     def now(self) -> float:
         return self.time
@@ -46,6 +47,10 @@ class VirtualClock:
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> VirtualTimer:
         timer = VirtualTimer()
+        if len(self._timers) >= self._sweep_at:  # what was cancelled holds on to its request until it is due
+            self._timers = [each for each in self._timers if not each[2].cancelled]
+            heapq.heapify(self._timers)
+            self._sweep_at = 2 * len(self._timers) + 64
         heapq.heappush(self._timers, (self.time + delay, next(self._order), timer, callback))
         return timer
 
