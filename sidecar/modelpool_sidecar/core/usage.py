@@ -6,6 +6,9 @@ from typing import Any
 from modelpool_sidecar.core.record import Usage
 
 NO_USAGE = Usage()
+MOST = 100_000_000
+"""Ten times the largest context there is. What says more is a slip - 4294967295 is a -1 - and believing it would keep a
+limit on tokens closed for years (B10)."""
 
 # Usage's field -> where OpenAI Chat, OpenAI Responses and their relatives write it, the first that is there counts.
 _NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -24,7 +27,7 @@ _NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def read(usage: Any) -> Usage:
-    """The usage of a decoded `usage` member; what is absent, negative or not a whole number is None."""
+    """The usage of a decoded `usage` member; what is absent, negative, beyond `MOST` or no whole number is None."""
     if not isinstance(usage, dict):
         return NO_USAGE
     return Usage(**{field: _first(usage, paths) for field, paths in _NAMES.items()})
@@ -46,6 +49,6 @@ def _first(usage: dict[str, Any], paths: tuple[tuple[str, ...], ...]) -> int | N
         value: Any = usage
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST:
             return value
     return None

@@ -64,6 +64,14 @@ def test_an_answer_that_tells_only_its_input_had_no_output() -> None:
     assert used(bench) == [7] * 3
 
 
+def test_a_count_beyond_belief_does_not_close_a_limit_for_years() -> None:
+    """-1 as 32 bits would be a debt of 4294967295 tokens, which a reload keeps."""
+    bench = Bench(layered())
+    bench.ask(BODY)
+    bench.upstream.last.answer(a_completion(usage={"prompt_tokens": 4_294_967_295, "completion_tokens": 4_294_967_295}))
+    assert 100 <= used(bench)[0] <= 200
+
+
 def test_a_stream_settles_with_its_usage() -> None:
     bench = Bench(layered())
     streaming(bench)

@@ -34,6 +34,8 @@ from modelpool_sidecar.core.record import Usage
         ({"prompt_tokens": 9, "completion_tokens": 1, "prompt_cache_hit_tokens": 7}, Usage(9, 1, 7)),
         ({"prompt_tokens": 9, "prompt_tokens_details": None}, Usage(9)),
         ({"prompt_tokens": -1, "completion_tokens": 1.5, "input_tokens": True}, Usage()),
+        ({"prompt_tokens": 4_294_967_295, "completion_tokens": 100_000_001}, Usage()),
+        ({"prompt_tokens": 100_000_000, "completion_tokens": 0}, Usage(100_000_000, 0)),
         ({}, Usage()),
         (None, Usage()),
         ([1], Usage()),
