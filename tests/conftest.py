@@ -15,6 +15,7 @@ import browser
 import controlplane_build
 from controlplane import ControlPlane
 from controlplane_build import MODULES
+from controlplane_definitions import established
 from controlplane_running import running
 from one_builder import CannotBuildError
 
@@ -119,7 +120,7 @@ def applied_crds(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     for plane in running(api, controllers=False):
         way = ["--server-side"] if api == "v1.35" else []
         plane.kubectl("apply", *way, "-f", str(CRDS)).ok()
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s").ok()
+        established(plane, ["providers.modelpool.dev", "modelpools.modelpool.dev"])
         yield plane
 
 

@@ -15,6 +15,7 @@ import pytest
 import chart_support
 from chart_support import CHART, OWN, PYTHON_ENV, selftest
 from controlplane import ControlPlane
+from controlplane_definitions import established
 from controlplane_running import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]
@@ -29,8 +30,7 @@ def own_controlplane() -> Iterator[ControlPlane]:
         plane.helm("install", "modelpool", str(CHART), "--namespace", OWN, "--create-namespace").ok()
         hooks = chart_support.rendered(plane, "--show-only=templates/tests/selftest.yaml")
         chart_support.apply(plane, [each for each in hooks if each["kind"] != "Pod"])
-        definitions = ["crd/providers.modelpool.dev", "crd/modelpools.modelpool.dev"]
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=20s", *definitions).ok()
+        established(plane, ["providers.modelpool.dev", "modelpools.modelpool.dev"])
         yield plane
 
 

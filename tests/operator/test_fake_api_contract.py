@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from controlplane import ControlPlane
-from controlplane_definitions import forget
+from controlplane_definitions import established, forget
 from fake_api import FakeApi
 from modelpool_operator.crds import definition
 
@@ -349,9 +349,10 @@ async def fake() -> AsyncIterator[Client]:
 def defined(controlplane: ControlPlane) -> Any:
     for each in definitions():
         controlplane.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(each)).ok()
-        controlplane.kubectl("wait", "--for=condition=Established", f"crd/{each['metadata']['name']}").ok()
+    names = [each["metadata"]["name"] for each in definitions()]
+    established(controlplane, names)
     yield controlplane
-    forget(controlplane, [each["metadata"]["name"] for each in definitions()])
+    forget(controlplane, names)
 
 
 @pytest.mark.slow

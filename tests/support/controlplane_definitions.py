@@ -1,4 +1,4 @@
-"""How a test takes definitions away from a control plane again, so that the next one finds none of them."""
+"""How a test waits until a control plane serves definitions, and how it takes them away again."""
 
 import itertools
 import time
@@ -8,6 +8,19 @@ from controlplane import ControlPlane
 
 POKE_SECONDS = 2.0
 PATIENCE_SECONDS = 150.0
+ESTABLISHED_SECONDS = 60.0
+
+
+def established(plane: ControlPlane, names: Iterable[str]) -> None:
+    """Wait until these definitions are served. AssertionError, with what was said last, after ESTABLISHED_SECONDS.
+
+    Asked again and again: `kubectl wait` gives up at once where a definition is so new that it has no conditions yet.
+    """
+    wait = ["wait", "--for=condition=Established", "--timeout=20s", *(f"crd/{name}" for name in names)]
+    deadline = time.monotonic() + ESTABLISHED_SECONDS
+    while (waited := plane.kubectl(*wait)).code:
+        assert time.monotonic() < deadline, waited.stderr
+        time.sleep(0.05)
 
 
 def forget(plane: ControlPlane, names: Iterable[str]) -> None:
