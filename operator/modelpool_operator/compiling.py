@@ -98,6 +98,7 @@ def _behind(compiled: Compiled, key: Key) -> Behind:
         reached,
         {each.provider.name: verdicts["Provider", namespace, each.provider.name] for each in reached},
         [(each, verdicts["ModelPool", namespace, each.pool]) for each in compiled.reach.pools(name)],
+        [(each, verdicts["ModelPool", namespace, each]) for each in compiled.reach.lost(name)],
     )
 
 

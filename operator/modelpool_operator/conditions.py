@@ -50,11 +50,13 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What a pool's targets come to: those at Providers, by name the verdicts of these, and of each pool in between."""
+    """What a pool's targets come to: those at Providers, by name the verdicts of these, and of each pool in between.
+    `lost`: the pools that it would fall back to and that cannot run."""
 
     reached: Sequence[Reached] = ()
     providers: Mapping[str, Verdict] = field(default_factory=dict)
     pools: Sequence[tuple[Inner, Verdict]] = ()
+    lost: Sequence[tuple[str, Verdict]] = ()
 
 
 def provider_status(
@@ -180,8 +182,8 @@ def _missing_of_pool(verdict: Verdict) -> list[tuple[str, str]]:
 
 
 def _missing_behind(behind: Behind) -> list[tuple[str, str]]:
-    """What the pools behind it have to do without, and Providers and pools that can be asked although something is
-    wrong with them."""
+    """What the pools behind it have to do without; Providers and pools that can be asked although something is wrong
+    with them; and pools that it would fall back to."""
     found: list[tuple[str, str]] = []
     for inner, pool in behind.pools:
         found += [(each.reason, f"target {inner.target}/{each.target}: {each.message}") for each in pool.unresolved]
@@ -191,6 +193,9 @@ def _missing_behind(behind: Behind) -> list[tuple[str, str]]:
         for problem in behind.providers[name].problems:
             kept = _KEPT if problem.condition == "Accepted" else "; the last copied value stays in force"
             found.append((problem.reason, f"Provider {name}: {problem.message}{kept}"))
+    for name, pool in behind.lost:
+        why = pool.unresolved[0] if pool.unresolved else pool.problems[0]
+        found.append((why.reason, f"fallback.pools: ModelPool {name} cannot be asked: {why.message}"))
     return found
 
 

@@ -165,6 +165,19 @@ def test_one_target_behind_a_pool_is_none_to_go_on_at(spec: Raw, told: str | Non
     assert said(both) == ("True", "Accepted", SENSE)
 
 
+@pytest.mark.parametrize(
+    ("delay", "timeouts", "total"),
+    [("2s", {"total": "1s"}, "1s"), ("10m", {}, "10m"), ("9m", {}, None), ("1s", {"total": "1001ms"}, None)],
+)
+def test_a_second_target_that_would_be_asked_when_the_time_is_over_is_none(
+    delay: str, timeouts: Raw, total: str | None
+) -> None:
+    """B15, B23."""
+    made = world(provider(), pool(targets=[at("a"), at("b")], hedging={"delay": delay}, timeouts=timeouts))
+    late = f"{SENSE}; hedging does nothing: its delay ({delay}) is not shorter than timeouts.total ({total})"
+    assert said(made) == (("True", "Accepted", SENSE) if total is None else ("True", "NoSecondTarget", late))
+
+
 def test_all_remarks_are_told_and_the_first_is_the_reason() -> None:
     made = world(
         provider(), pool(targets=[at("a")], streaming={"recovery": ["Continue"]}, strategy={"type": "LowestCost"})
@@ -183,6 +196,7 @@ def test_a_pool_that_is_not_accepted_or_reaches_nothing_hears_no_remark() -> Non
     assert said(circle)[:2] == ("False", "Cycle")
     assert Reach(None).targets("chat") == ()
     assert Reach(None).pools("chat") == ()
+    assert Reach(None).lost("chat") == ()
 
 
 # -- what else is said of what stands behind a pool
@@ -218,6 +232,31 @@ def test_an_edit_that_was_refused_behind_a_pool_is_told_by_the_outer_one() -> No
     assert url.startswith("openai: baseURL ")
     assert url.endswith("; the last accepted form stays in force")
     assert said(made, "Ready")[:2] == ("True", "Degraded")
+
+
+def test_a_pool_to_fall_back_to_that_cannot_be_asked_is_told() -> None:
+    """B20, B47a: whether it was never accepted or has no target."""
+    refs = [{"name": each} for each in ("bad", "empty", "well")]
+    made = world(
+        provider(),
+        pool(targets=[at("a")], fallback={"pools": [{"when": "General", "poolRefs": refs}]}),
+        pool("bad", targets=[{**at("a"), "weight": -1}]),
+        pool("empty", targets=[at("a", "gone")]),
+        pool("well", targets=[at("a")]),
+    )
+    lost = (
+        "fallback.pools: ModelPool bad cannot be asked: targets[0].weight must be between 0 and 1000000, not -1; "
+        "fallback.pools: ModelPool empty cannot be asked: there is no Provider gone in namespace default; "
+        "kubectl get mprov -n default"
+    )
+    assert said(made, "ResolvedRefs") == ("False", "InvalidSpec", lost)
+    assert said(made, "Ready") == ("True", "Degraded", f"1 of 1 target can be asked: {lost}")
+
+
+def test_a_target_of_any_name_can_be_the_one_that_keeps_files() -> None:
+    """B20a."""
+    made = world(provider(), pool(targets=[at("GPU_a")], stateful={"target": "GPU_a"}))
+    assert said(made)[:2] == ("True", "Accepted")
 
 
 def test_a_name_that_the_inner_pool_lost_is_no_fault_of_the_outer_one() -> None:

@@ -121,7 +121,8 @@ class Hedging(Spec):
         "Default: none; exactly one of percentile and delay.",
     )
     delay: Annotated[str, Within("1ms", "1h")] | None = Field(
-        default=None, description="After this long. Default: none; exactly one of percentile and delay."
+        default=None,
+        description="After this long; shorter than timeouts.total. Default: none; exactly one of percentile and delay.",
     )
     max_percent: Annotated[int, Between(1, 100)] | None = Field(
         default=None,

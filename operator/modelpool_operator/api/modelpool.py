@@ -11,7 +11,7 @@ from modelpool_operator.api.fallback import Fallback, Hedging
 from modelpool_operator.api.limits import Limits
 from modelpool_operator.api.meta import Resource
 from modelpool_operator.api.target import Parameter, Target
-from modelpool_operator.api.types import AnyList, AtMost, HeaderName, ModelName, ObjectName, Spec, Within
+from modelpool_operator.api.types import AnyList, AtMost, EntryName, HeaderName, ModelName, Spec, Within
 
 
 class Model(Spec):
@@ -79,7 +79,7 @@ class Stateful(Spec):
 
     example: ClassVar[str] = "{target: mini}"
 
-    target: ObjectName = Field(description="The target whose Provider keeps them.")
+    target: EntryName = Field(description="The target whose Provider keeps them.")
 
 
 class ModelPoolSpec(Spec):

@@ -174,7 +174,8 @@ def stateful_at_no_target(spec: ModelPoolSpec) -> Iterator[Finding]:
     if spec.stateful.target not in names:
         is_pool = any(target.name == spec.stateful.target for target in spec.targets)
         why = ", which is a pool: what is kept stays at one Provider" if is_pool else ""
-        text = f"must name one of the targets ({', '.join(names)}), not {shown(spec.stateful.target)}{why}"
+        known = f"({', '.join(names)})" if names else "with providerRef, of which there is none"
+        text = f"must name one of the targets {known}, not {shown(spec.stateful.target)}{why}"
         yield Finding(("spec", "stateful", "target"), text)
 
 

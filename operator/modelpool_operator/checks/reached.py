@@ -56,6 +56,12 @@ class Reach:
         found = self._pools.get(pool)
         return () if found is None else tuple(self._inner(found, ""))
 
+    def lost(self, pool: str) -> tuple[str, ...]:
+        """The pools that it may fall back to and that cannot run."""
+        found = self._pools.get(pool)
+        named = [] if found is None else [name for each in found.fallback.pools for name in each.pools]
+        return tuple(name for name in dict.fromkeys(named) if name not in self._pools)
+
     def _walk(
         self, pool: contract.Pool, names: tuple[str, ...], before: str, through: tuple[str, ...]
     ) -> Iterator[Reached]:

@@ -6,6 +6,7 @@ Nothing is refused for it: a price, a capability or a second target may come lat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from modelpool_operator import defaults, durations
 from modelpool_operator.api.modelpool import ModelPoolSpec
 from modelpool_operator.checks.reached import Reached
 
@@ -61,7 +62,12 @@ def _declares_prefill(target: Reached) -> bool:
 
 
 def _no_second_target(spec: ModelPoolSpec, reached: Sequence[Reached]) -> Remark | None:
-    """What takes a target that was not asked yet (B23, B26)."""
+    """What takes a target that was not asked yet (B23, B26), and time to ask it (B15)."""
+    total = (spec.timeouts.total if spec.timeouts else None) or durations.render(defaults.TOTAL)
+    delay = (spec.hedging.delay if spec.hedging else None) or "0s"
+    if len(reached) > 1 and durations.parse(delay) >= durations.parse(total):
+        late = f"hedging does nothing: its delay ({delay}) is not shorter than timeouts.total ({total})"
+        return Remark("NoSecondTarget", late)
     fields = [("hedging", spec.hedging is not None), ("streaming.recovery", bool(_ways(spec)))]
     asking = [name for name, is_set in fields if is_set]
     if len(reached) > 1 or not asking:
