@@ -1,9 +1,10 @@
 """The conformance table: runs its cells, many at once in one loop, and says of each what was seen and whether it holds.
 
-`speech`: what is asked and answered, and how an SDK reads it. `provider`: raw scripted providers on loopback. `client`:
-a raw HTTP client. `house`: one sidecar between them, and its books. `seen`: what an answer was, and whether that is
-lawful. `rows`: what a fault is and how one is run; `rows_*`: the faults; `table`: all of them. `page`: what is written
-of it into docs/conformance.md.
+`speech`: what is asked and answered; `hearing`: how an SDK reads it. `provider`: raw scripted providers on loopback,
+with a `door`, `wires`, and a `turn` for each request; `faults`: what they do wrong. `client`: a raw HTTP client.
+`house`: one sidecar between them; `books`: what it still holds. `seen`: what an answer was, and whether that is lawful.
+`rows`: how a fault is run; `rows_*`: the faults; `table`: all of them. `pace`: whether the machine bears it. `page`:
+what is written of it into docs/conformance.md.
 """
 
 import asyncio

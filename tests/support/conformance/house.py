@@ -1,4 +1,4 @@
-"""One sidecar between raw providers and raw clients, and its books: what must be back where it was in the end."""
+"""One sidecar between raw providers and raw clients, from its beginning to its closed books."""
 
 import asyncio
 import itertools
@@ -14,9 +14,9 @@ from typing import Any
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from builders import a_config, a_pool, a_provider, a_target
-from conformance.client import Client, Got
+from conformance import books
+from conformance.client import Client
 from conformance.provider import Provider
-from conformance.speech import Heard, Way, read_stream, read_whole, text_of
 from modelpool_config import callerkeys
 from modelpool_config import models as contract
 from modelpool_sidecar.app import Sidecar
@@ -133,61 +133,6 @@ class House:
             self.names.unknown.discard(f"{provider}.test")
         await self.providers[provider].turn(fault)
 
-    def open_books(self) -> list[str]:
-        """What is held, a sentence each; nothing where all is given back."""
-        sidecar = self.sidecar
-        state = sidecar._state.describe(sidecar._proxy.snapshot, asyncio.get_running_loop().time())
-        found = [
-            *(f"pool {pool['name']} holds {pool['inFlight']} permits" for pool in state["pools"] if pool["inFlight"]),
-            *(
-                f"target {target['name']} holds {what}"
-                for pool in state["pools"]
-                for target in pool["targets"]
-                for what in ("inFlight", "probe")
-                if target[what]
-            ),
-            *(
-                f"provider {each['name']} has {each['open']} places taken"
-                for each in state["providers"]
-                if each["open"]
-            ),
-            *(f"provider {each.name} is at work on {each.busy}" for each in self.providers.values() if each.busy),
-            *(
-                f"provider {each.name} failed itself: {each.failed!r}"
-                for each in self.providers.values()
-                if each.failed
-            ),
-        ]
-        found += [
-            f"pool {pool['name']} keeps {kept['entries']} answers of {kept['bytes']} bytes"
-            for pool in state["pools"]
-            if (kept := pool["cache"]) and not _bounded(kept)
-        ]
-        kept_bytes = sum(pool["cache"]["bytes"] for pool in state["pools"] if pool["cache"])
-        if sidecar._state.cache.bytes != kept_bytes:
-            found.append(f"the cache has {sidecar._state.cache.bytes} bytes, and its pools {kept_bytes}")
-        for what, count in (
-            ("requests in flight", sidecar.in_flight),
-            ("requests in the queue", sidecar.waiting),
-            ("requests at the door", sidecar._server.in_flight),
-            ("bytes of bodies", sidecar._server.buffered_bytes),
-            ("calls that others may join", len(sidecar._proxy._caching._calls)),
-            ("attempts", sum(len(link._attempts) for link in self.upstream._links.values())),
-            ("tasks beyond those of a sidecar that idles", len(self.tasks) - self.idle_tasks - self._listening),
-        ):
-            if count > 0:
-                found.append(f"{count} {what}")
-        for provider in self.providers.values():
-            kept = self.upstream.idle_connections(provider.name)
-            if len(provider.wires) > kept:
-                found.append(f"{len(provider.wires)} connections at {provider.name}, of which {kept} are kept")
-        return found
-
-    @property
-    def _listening(self) -> int:
-        """Tasks of the providers themselves: one for each connection."""
-        return sum(provider.at_work for provider in self.providers.values())
-
     def leave(self) -> None:
         """No client is there any more."""
         for client in self.clients:
@@ -197,7 +142,7 @@ class House:
         """The books, once they are closed or it has taken too long."""
         self.leave()
         end = asyncio.get_running_loop().time() + QUIET_SECONDS
-        while (left := self.open_books()) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - nothing announces it
+        while (left := books.still_open(self)) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.01)
         return left
 
@@ -252,17 +197,3 @@ async def house(
             return
         await asyncio.sleep(0.01)
     raise RuntimeError(f"left after the end: {sorted(map(repr, tasks))}")
-
-
-def _bounded(cache: Mapping[str, int]) -> bool:
-    return cache["entries"] <= cache["maxEntries"] and cache["bytes"] <= cache["maxBytes"]
-
-
-def heard(way: Way, got: Got) -> Heard:
-    """What an SDK makes of it; what it streams or not goes by what was asked."""
-    return read_stream(way.operation, bytes(got.body)) if way.stream else read_whole(way.operation, bytes(got.body))
-
-
-def who_said(text: str, ident: str) -> str | None:
-    """Whose whole answer to this very request that is."""
-    return next((who for who in ("primary", "backup", "spare") if text == text_of(who, ident)), None)

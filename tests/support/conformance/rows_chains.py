@@ -118,7 +118,7 @@ ROWS: Sequence[Row] = (
     _row("500, two pools deep", ON, FIRST, pools=_deep()),
     _row("cut before the first token in the inner pool", ON, breaks("preamble", "fin"), whole=None),
     _row("cut in the middle in the inner pool", BROKEN, breaks("middle", "fin"), whole=ON),
-    _row("stalled in the middle in the inner pool", STALLED, breaks("middle", "stall"), whole=ON),
+    _row("stalled in the middle in the inner pool", STALLED, breaks("middle", "stall"), whole=ON, more=2),
     _row("all of the inner pool fails", SPARE, FIRST, SECOND, play=once),
     _row("all of the inner pool refuses connections", SPARE, REFUSED, REFUSED, play=once),
     _row("all of the inner pool is silent", SPARE, silence(), silence(), play=once),

@@ -1,9 +1,10 @@
 """Answers that are cut or that stall, in every phase of an answer (B25, B27, B34)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from conformance.faults import breaks
-from conformance.rows import Row
+from conformance.rows import MORE, Row
 from conformance.seen import BROKEN, ON, STALLED, WELL
 
 CUT = "Cut and stalled"
@@ -27,20 +28,16 @@ WHERE = {
 def _breaking() -> Sequence[Row]:
     rows = []
     for how, cut in HOW.items():
+        broken = STALLED if how == "stall" else BROKEN
         for phase, where in WHERE.items():
-            late = phase not in ("head", "preamble")
-            stream = (STALLED if how == "stall" else BROKEN) if late else ON
-            blame, by = "counts", {}
+            name, fault = f"{cut} {where}", breaks(phase, how)
             if phase == "finish":
-                stream, blame = WELL, "none"
-                by = {"responses": (None, STALLED if how == "stall" else BROKEN)}
-            whole = ON if phase in ("head", "middle") else None
-            name = f"{cut} {where}"
-            operations = ("chat", "completions") if by else ("chat", "responses", "completions")
-            rows.append(Row(name, CUT, whole, stream, breaks(phase, how), blame=blame, operations=operations))
-            if by:
-                row = Row(name, CUT, None, by["responses"][1], breaks(phase, how), operations=("responses",))
-                rows.append(row)
+                rest: Any = {"blame": "none", "more": 2 if how == "stall" else MORE}
+                rows.append(Row(name, CUT, None, WELL, fault, operations=("chat", "completions"), **rest))
+                rows.append(Row(name, CUT, None, broken, fault, operations=("responses",)))
+            else:
+                whole = ON if phase in ("head", "middle") else None
+                rows.append(Row(name, CUT, whole, ON if phase in ("head", "preamble") else broken, fault))
     return rows
 
 

@@ -95,8 +95,8 @@ ROWS: Sequence[Row] = (
     _row("refused, and 503", "503 second, 2 asks", REFUSED, SECOND),
     _row("503, and refused", "503 second, 2 asks", SECOND, REFUSED),
     _row("closed at connect, twice", "502 upstream_unreachable, 2 asks", at_connect("fin"), at_connect("fin")),
-    _row("silence, twice", "504 deadline_exceeded, 2 asks", silence(), silence()),
-    _row("500, and silence", "500 first, 2 asks", FIRST, silence()),
+    _row("silence, twice", "504 deadline_exceeded, 2 asks", silence(), silence(), more=2),
+    _row("500, and silence", "500 first, 2 asks", FIRST, silence(), more=3),
     _row("cut after the head, twice", "502 upstream_error, 2 asks", breaks("head", "fin"), breaks("head", "rst")),
     _row("200 with an error, twice", "502 upstream_error, 2 asks", with_body(ERROR), with_body(ERROR)),
     _row("200 with nothing, twice", "502 upstream_error, 2 asks", with_body(b""), with_body(b"")),
@@ -116,6 +116,7 @@ ROWS: Sequence[Row] = (
         FIRST,
         breaks("middle", "stall"),
         stream=STALLED.replace("1 ask", "2 asks"),
+        more=3,
     ),
     _row("529, twice", "529 busy, 2 asks", *[answers(529, said("busy"))] * 2),
     _row(

@@ -91,15 +91,16 @@ ROWS: Sequence[Row] = (
     _well(
         "the first token just in time",
         sends(lambda turn: [b": wait\n\n" if turn.stream else b" ", SOON, *turn.parts]),
+        more=2,
     ),
     _row("the first token too late, silently", None, ON, sends(lambda turn: [b"", LATE, *turn.parts])),
     _row("the first token too late, with pings", None, ON, sends(_pings)),
-    _well("the next token just in time", sends(_rhythm(SOON))),
+    _well("the next token just in time", sends(_rhythm(SOON)), more=2),
     _well("five bytes at a time", sends(_dribbling)),
     _well("lines that end with CRLF", sends(_crlf)),
     _well("marks, comments, ids, events over two lines", sends(_untidy), whole=None),
     _well("ended by close, whole", sends(lambda turn: turn.parts, framing="close")),
-    _well("speaks HTTP/1.0", unframed(_old, "fin")),
+    _well("speaks HTTP/1.0", unframed(_old, "fin"), more=2),
     _well("no content-type", Fault(_untyped)),
     _row(
         "a stream that says it is text/plain", None, ON, sends(lambda turn: turn.parts, ("content-type", "text/plain"))

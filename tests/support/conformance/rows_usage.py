@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from conformance.faults import answers, breaks, said, sends
-from conformance.house import House, heard
+from conformance.hearing import heard
+from conformance.house import House
 from conformance.rows import Row, WrongError, ask
 from conformance.seen import BROKEN, WELL, Seen, judge
 from conformance.speech import Way

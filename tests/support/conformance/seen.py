@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 
 from conformance.client import Got
-from conformance.house import heard, who_said
-from conformance.speech import Heard, Way
+from conformance.hearing import Heard, heard, who_said
+from conformance.speech import Way
 
 ON = "backup, 2 asks"
 WELL = "primary, 1 ask"

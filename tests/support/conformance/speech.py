@@ -1,4 +1,4 @@
-"""What is asked and what is answered, for each operation; and what an SDK would take an answer for."""
+"""What is asked and what is answered, for each operation."""
 
 import json
 from dataclasses import dataclass
@@ -198,81 +198,3 @@ class Speech:
 
 def _data(document: object) -> bytes:
     return f"data: {json.dumps(document, ensure_ascii=False)}\n\n".encode()
-
-
-@dataclass(slots=True)
-class Heard:
-    """What an SDK makes of the body of a 200: the text; whether an error was told; whether it was told to be whole."""
-
-    text: str = ""
-    error: str | None = None
-    finished: bool = False
-    terminal: bool = False
-    usage: bool = False
-    after_end: bool = False
-    roles: int = 0
-    broken: str | None = None
-
-
-def read_whole(operation: Operation, body: bytes) -> Heard:
-    """As an SDK reads a JSON answer."""
-    try:
-        document = json.loads(body)
-        match operation:
-            case "chat":
-                text, reason = document["choices"][0]["message"]["content"], document["choices"][0]["finish_reason"]
-            case "completions":
-                text, reason = document["choices"][0]["text"], document["choices"][0]["finish_reason"]
-            case "responses":
-                text, reason = document["output"][0]["content"][0]["text"], document["status"]
-    except (ValueError, LookupError, TypeError) as error:
-        return Heard(broken=f"not an answer: {type(error).__name__}")
-    return Heard(text, finished=bool(reason), terminal=True, usage=bool(document.get("usage")))
-
-
-def read_stream(operation: Operation, body: bytes) -> Heard:
-    """As an SDK reads a stream: nothing after the terminal event or an error."""
-    heard = Heard()
-    for event in body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n\n"):
-        data = "\n".join(line[5:].removeprefix(" ") for line in event.split("\n") if line.startswith("data:"))
-        if not data:
-            continue
-        if heard.terminal:
-            heard.after_end = True
-            break
-        if data == "[DONE]":
-            heard.terminal = True
-            continue
-        try:
-            document = json.loads(data)
-        except ValueError:
-            heard.broken = "an event is not JSON"
-            break
-        if heard.error is None:
-            _hear(operation, document, heard)
-    return heard
-
-
-def _hear(operation: Operation, document: dict[str, Any], heard: Heard) -> None:
-    if document.get("error") or document.get("type") == "error":
-        error = document.get("error")
-        heard.error = str((error if isinstance(error, dict) else document).get("code"))
-        return
-    if operation == "responses":
-        kind = document["type"]
-        if kind == "response.output_text.delta":
-            heard.text += document["delta"]
-        elif kind == "response.created":
-            heard.roles += 1
-        elif kind == "response.failed":
-            heard.error = str(document["response"]["error"]["code"])
-        elif kind in ("response.completed", "response.incomplete"):
-            heard.finished = heard.terminal = True
-            heard.usage = bool(document["response"].get("usage"))
-        return
-    heard.usage = heard.usage or bool(document.get("usage"))
-    for choice in document.get("choices", ()):
-        delta = choice.get("delta", {})
-        heard.text += choice.get("text") or delta.get("content") or ""
-        heard.roles += "role" in delta
-        heard.finished = heard.finished or bool(choice.get("finish_reason"))
