@@ -146,6 +146,7 @@ class Dispatch:
     _turn: Turn[Target] | Turns | None = None
     _freed: list[tuple[Pool, float]] = field(default_factory=list)
     _took: Grip = NOTHING
+    _shut: tuple[Told, ...] = ()
     _openings: Openings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -153,8 +154,9 @@ class Dispatch:
 
     @property
     def told(self) -> tuple[Told, ...]:
-        """The tightest limits of the target and the provider that were asked last, as they were right after."""
-        return self._took.told
+        """The tightest limits of the target and the provider that were asked last, as they were right after; of those
+        that let nobody be asked, the one that opens first (B12)."""
+        return self._took.told or self._shut
 
     def next(self, now: float) -> Step:
         """What to do now. No attempt must be running."""
@@ -315,7 +317,7 @@ class Dispatch:
         guessed = [(block.wait, index) for index, (_, block) in enumerate(blocks) if block.is_guess]
         soonest = blocks[min(guessed)[1]][0] if guessed else None
         if soonest is None or not (self.pool.last_resort and self.last_resort) or not self.state.health(soonest).vacant:
-            return Stop(verdict.none_available(self.pool, self.operation, blocks))
+            return self._nobody(blocks)
         return self._begin(soonest, now)
 
     def _further(self, now: float) -> Step:
@@ -443,7 +445,7 @@ class Dispatch:
         if block is not None:
             if self.failures:
                 return self._spent(now)
-            return Stop(verdict.none_available(self.pool, self.operation, [(target, block)]))
+            return self._nobody([(target, block)])
         turn, self._turn = self._turn, None
         if turn is not None and turn.target is target:
             turn.take()
@@ -498,6 +500,12 @@ class Dispatch:
     def _visit(self, target: Target) -> Visit:
         """What has happened there; nothing, where it was not asked yet."""
         return self._visits.get(target.name) or Visit()
+
+    def _nobody(self, blocks: Sequence[tuple[Target, Block]]) -> Stop:
+        limited = [block for _, block in blocks if block.told]
+        if limited:
+            self._shut = min(limited, key=lambda block: block.wait).told
+        return Stop(verdict.none_available(self.pool, self.operation, blocks))
 
     def _spent(self, now: float) -> Stop:
         return Stop(verdict.spent(self.pool, self.failures, self._openings.waits(self._targets(), now)))

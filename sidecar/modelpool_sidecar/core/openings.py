@@ -114,4 +114,4 @@ def _at_its_limit(refused: Limited) -> Block:
     values = f" for this value of {refused.header}" if refused.header else ""
     asked = f", for about {refused.asked}" if unit else ""
     what = f"{whose} limit {refused.limit!r} of {refused.max}{unit}{values}{asked}"
-    return Block("limited", refused.retry_after, detail=what)
+    return Block("limited", refused.retry_after, detail=what, told=refused.told)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from modelpool_sidecar.core.limits import Told
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.snapshot import Pool, Target
@@ -54,7 +55,7 @@ class Failure:
 class Block:
     """Why a target cannot be tried. `wait`: seconds; `known`: a wait that somebody told us, not a guess (B37).
 
-    `detail`: what is missing, or which limit, in people's words: the Secrets and their keys.
+    `detail`: what is missing, or which limit, in people's words: the Secrets and their keys. `told`: of that limit.
     """
 
     kind: Literal["drained", "pending", "unsupported", "cooling", "full", "limited"]
@@ -62,6 +63,7 @@ class Block:
     reason: Outcome | None = None
     known: bool = False
     detail: str = ""
+    told: tuple[Told, ...] = ()
 
     @property
     def is_guess(self) -> bool:

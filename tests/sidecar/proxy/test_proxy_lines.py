@@ -173,3 +173,20 @@ def test_a_pool_that_goes_takes_what_wakes_its_line_with_it() -> None:
     bench.proxy.reloaded()
     assert clients[2].error_code == "model_not_found"
     assert not bench.proxy._queueing._wakes
+
+
+def test_a_refusal_because_of_limits_at_targets_says_what_is_left_of_the_one_that_opens_first() -> None:
+    """B12: without a limit of the pool the 429 had a Retry-After and no x-ratelimit at all."""
+    near = [a_target("east", **few(1)), a_target("west", priority=1, **few(2, per=60_000))]
+    bench = Bench(chained({}, near=tuple(near)))
+    for _ in range(3):
+        assert bench.ask().status is None
+        bench.upstream.last.answer()
+    refused = bench.ask()
+    assert (refused.status, refused.error_code, refused.headers["retry-after"]) == (429, "all_limited", "30")
+    told = {name: value for name, value in refused.headers.items() if name.startswith("x-ratelimit")}
+    assert told == {
+        "x-ratelimit-limit-requests": "2",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "1m0s",
+    }
