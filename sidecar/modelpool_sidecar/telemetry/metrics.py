@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from modelpool_sidecar.core.record import Record, Usage
 from modelpool_sidecar.core.refusal import CODES
-from modelpool_sidecar.telemetry import names
+from modelpool_sidecar.telemetry import names, series
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
 
@@ -24,7 +24,7 @@ _Child = TypeVar("_Child", Counter, Histogram)
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """What a scrape shows of a target; all words are configured names or one of `names.STANCES`."""
+    """What a scrape shows of a target; all words are configured names or one of `series.STANCES`."""
 
     pool: str
     target: str
@@ -39,26 +39,26 @@ class Metrics:
     def __init__(self) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own lack
         self.registry = CollectorRegistry(auto_describe=True)
-        self._requests = _counter(names.REQUESTS, self.registry)
-        self._duration = _histogram(names.REQUEST_DURATION, self.registry, names.BUCKETS)
-        self._first_token = _histogram(names.FIRST_TOKEN, self.registry, names.FIRST_TOKEN_BUCKETS)
-        self._queue_wait = _histogram(names.QUEUE_WAIT, self.registry, names.BUCKETS)
-        self._attempts = _counter(names.ATTEMPT_COUNT, self.registry)
-        self._fallbacks = _counter(names.FALLBACKS, self.registry)
-        self._retries = _counter(names.RETRIES, self.registry)
-        self._cache = _counter(names.CACHE_REQUESTS, self.registry)
-        self._recoveries = _counter(names.RECOVERED, self.registry)
-        self._dropped = _counter(names.DROPPED_EVENTS, self.registry)
-        self._hedges = _counter(names.HEDGES, self.registry)
-        self._tokens = _counter(names.TOKENS, self.registry)
-        self._cost = _counter(names.COST_TOTAL, self.registry)
-        self._over = _counter(names.LIMIT_OBSERVED, self.registry)
-        self._caller_requests = _counter(names.CALLER_REQUESTS, self.registry)
-        self._caller_tokens = _counter(names.CALLER_TOKENS, self.registry)
-        self._caller_cost = _counter(names.CALLER_COST, self.registry)
+        self._requests = _counter(series.REQUESTS, self.registry)
+        self._duration = _histogram(series.REQUEST_DURATION, self.registry, series.BUCKETS)
+        self._first_token = _histogram(series.FIRST_TOKEN, self.registry, series.FIRST_TOKEN_BUCKETS)
+        self._queue_wait = _histogram(series.QUEUE_WAIT, self.registry, series.BUCKETS)
+        self._attempts = _counter(series.ATTEMPT_COUNT, self.registry)
+        self._fallbacks = _counter(series.FALLBACKS, self.registry)
+        self._retries = _counter(series.RETRIES, self.registry)
+        self._cache = _counter(series.CACHE_REQUESTS, self.registry)
+        self._recoveries = _counter(series.RECOVERED, self.registry)
+        self._dropped = _counter(series.DROPPED_EVENTS, self.registry)
+        self._hedges = _counter(series.HEDGES, self.registry)
+        self._tokens = _counter(series.TOKENS, self.registry)
+        self._cost = _counter(series.COST_TOTAL, self.registry)
+        self._over = _counter(series.LIMIT_OBSERVED, self.registry)
+        self._caller_requests = _counter(series.CALLER_REQUESTS, self.registry)
+        self._caller_tokens = _counter(series.CALLER_TOKENS, self.registry)
+        self._caller_cost = _counter(series.CALLER_COST, self.registry)
         self._callers: set[str] = set()
-        self._reloads = _counter(names.RELOADS, self.registry)
-        self._checks = _counter(names.CHECKS, self.registry)
+        self._reloads = _counter(series.RELOADS, self.registry)
+        self._checks = _counter(series.CHECKS, self.registry)
         self._observed = _Observed()
         self.registry.register(self._observed)
         ProcessCollector(registry=self.registry)
@@ -77,7 +77,7 @@ class Metrics:
             self._first_token.of((pool, target)).observe(record.first_token)
         if record.queued is not None:
             self._queue_wait.of((pool,)).observe(record.queued)
-        for kind, tokens in zip(names.TOKEN_TYPES, _tokens(record.usage), strict=True):
+        for kind, tokens in zip(series.TOKEN_TYPES, _tokens(record.usage), strict=True):
             if tokens is not None and tokens > 0:
                 self._tokens.of((pool, target, kind)).inc(tokens)
         if record.cost is not None and record.attempts:
@@ -109,13 +109,13 @@ class Metrics:
 
     def _count_caller(self, record: Record, caller: str) -> None:
         if caller not in self._callers:
-            if len(self._callers) < names.MAX_CALLERS:
+            if len(self._callers) < series.MAX_CALLERS:
                 self._callers.add(caller)
             else:
-                caller = names.OTHER_CALLER
+                caller = series.OTHER_CALLER
         pool = record.pool_label
         self._caller_requests.of((pool, caller, _status_class(record.status))).inc()
-        for kind, tokens in zip(names.TOKEN_TYPES, _tokens(record.usage), strict=True):
+        for kind, tokens in zip(series.TOKEN_TYPES, _tokens(record.usage), strict=True):
             if tokens:
                 self._caller_tokens.of((pool, caller, kind)).inc(tokens)
         if record.cost is not None:
@@ -149,7 +149,7 @@ class Metrics:
 
 
 def _tokens(usage: Usage) -> tuple[int | None, ...]:
-    """In the order of `names.TOKEN_TYPES`."""
+    """In the order of `series.TOKEN_TYPES`."""
     return usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens
 
 
@@ -173,11 +173,11 @@ class _Family(Generic[_Child]):
         return child
 
 
-def _counter(metric: names.Metric, registry: CollectorRegistry) -> _Family[Counter]:
+def _counter(metric: series.Metric, registry: CollectorRegistry) -> _Family[Counter]:
     return _Family(Counter(metric.name, metric.help, metric.labels, registry=registry))
 
 
-def _histogram(metric: names.Metric, registry: CollectorRegistry, buckets: tuple[float, ...]) -> _Family[Histogram]:
+def _histogram(metric: series.Metric, registry: CollectorRegistry, buckets: tuple[float, ...]) -> _Family[Histogram]:
     return _Family(Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=buckets))
 
 
@@ -193,26 +193,26 @@ class _Observed(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauges as they are now."""
-        in_flight = _gauge(names.IN_FLIGHT)
+        in_flight = _gauge(series.IN_FLIGHT)
         in_flight.add_metric((), self.in_flight())
-        queues = _gauge(names.QUEUE_LENGTH)
+        queues = _gauge(series.QUEUE_LENGTH)
         for pool, length in self.queues():
             queues.add_metric((pool,), length)
-        entries, kept = _gauge(names.CACHE_ENTRIES), _gauge(names.CACHE_BYTES)
+        entries, kept = _gauge(series.CACHE_ENTRIES), _gauge(series.CACHE_BYTES)
         for pool, count, size in self.caches():
             entries.add_metric((pool,), count)
             kept.add_metric((pool,), size)
-        stances, shares = _gauge(names.STANCE), _gauge(names.SHARE)
+        stances, shares = _gauge(series.STANCE), _gauge(series.SHARE)
         for state in self.states():
-            for stance in names.STANCES:
+            for stance in series.STANCES:
                 labels = (state.pool, state.target, state.provider, stance)
                 stances.add_metric(labels, 1.0 if state.stance == stance else 0.0)
             shares.add_metric((state.pool, state.target, state.provider), state.share)
-        config = _gauge(names.CONFIG_INFO)
+        config = _gauge(series.CONFIG_INFO)
         if self.digest is not None:
             config.add_metric((self.digest,), 1.0)
         yield from (in_flight, queues, entries, kept, stances, shares, config)
 
 
-def _gauge(metric: names.Metric) -> GaugeMetricFamily:
+def _gauge(metric: series.Metric) -> GaugeMetricFamily:
     return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.core.record import Recovery, Usage
-from modelpool_sidecar.telemetry import logline, names, service
+from modelpool_sidecar.telemetry import logline, names, series, service
 from modelpool_sidecar.telemetry.metrics import TargetState
 from telemetry_records import attempt, record, refused
 
@@ -191,13 +191,13 @@ def test_stances_and_requests_in_flight_are_looked_up_at_the_scrape(telemetry):
     telemetry.observe(lambda: states, lambda: in_flight[0])
     assert value(telemetry, "modelpool_in_flight") == 3
     labels = {"pool": "chat", "target": "primary", "provider": "openai"}
-    assert [value(telemetry, "modelpool_target_stance", **labels, stance=name) for name in names.STANCES] == [1, 0, 0]
+    assert [value(telemetry, "modelpool_target_stance", **labels, stance=name) for name in series.STANCES] == [1, 0, 0]
     assert value(telemetry, "modelpool_target_share", **labels) == 1
     states[0] = TargetState("chat", "primary", "openai", "cooling", 0.25)
     assert value(telemetry, "modelpool_target_share", **labels) == 0.25
     in_flight[0] = 0
     assert value(telemetry, "modelpool_in_flight") == 0
-    assert [value(telemetry, "modelpool_target_stance", **labels, stance=name) for name in names.STANCES] == [0, 1, 0]
+    assert [value(telemetry, "modelpool_target_stance", **labels, stance=name) for name in series.STANCES] == [0, 1, 0]
     states.clear()
     assert value(telemetry, "modelpool_target_stance", **labels, stance="cooling") is None
 
@@ -239,8 +239,8 @@ def full(telemetry):
 
 def test_the_table_of_names_is_what_is_shown(telemetry):
     shown = {name: family for name, family in full(telemetry).items() if name.startswith("modelpool_")}
-    assert set(shown) == {metric.name for metric in names.METRICS}
-    for metric in names.METRICS:
+    assert set(shown) == {metric.name for metric in series.METRICS}
+    for metric in series.METRICS:
         family = shown[metric.name]
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         assert (family.type, labels, family.documentation) == (metric.kind, set(metric.labels), metric.help)
@@ -249,7 +249,7 @@ def test_the_table_of_names_is_what_is_shown(telemetry):
 def test_the_documentation_has_the_same_table():
     rows = re.findall(r"^\| `(modelpool_\w+)` \| (\w+) \| (.*?) \|", DOCS.read_text(), re.MULTILINE)
     assert [(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows] == [
-        (metric.name, metric.kind, metric.labels) for metric in names.METRICS
+        (metric.name, metric.kind, metric.labels) for metric in series.METRICS
     ]
 
 
@@ -284,11 +284,11 @@ def test_two_services_share_no_number(telemetry):
 def test_callers_beyond_the_first_hundred_are_one_label():
     """B45: names of callers are configured ones, and there may be thousands of them."""
     telemetry = service.build({})
-    for number in range(names.MAX_CALLERS + 5):
+    for number in range(series.MAX_CALLERS + 5):
         end(telemetry, record(caller=f"caller-{number}"))
     end(telemetry, record(caller="caller-0"))
     families = text_string_to_metric_families(telemetry.metrics_text().decode())
     found = next(family for family in families if family.name == "modelpool_caller_requests")
     counted = {sample.labels["caller"]: sample.value for sample in found.samples}
-    assert len(counted) == names.MAX_CALLERS + 1
+    assert len(counted) == series.MAX_CALLERS + 1
     assert (counted["other"], counted["caller-0"]) == (5, 2)
