@@ -24,9 +24,10 @@ from modelpool_sidecar.core.request import Request
 from modelpool_sidecar.core.snapshot import Pool
 from modelpool_sidecar.core.usage import NO_USAGE
 from modelpool_sidecar.dialects import openai
+from modelpool_sidecar.listeners import Listener
 from modelpool_sidecar.ports import Downstream, Headers
 from modelpool_sidecar.services import Services
-from modelpool_sidecar.sharing import Call, Listener, Result
+from modelpool_sidecar.sharing import Call, Result
 from modelpool_sidecar.ways import Way
 
 _Form = tuple[bytes, bool, bool]

@@ -9,16 +9,14 @@ client that leaves ends nothing while another one waits; with the last one the c
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from modelpool_sidecar import faults
 from modelpool_sidecar.account import Account
-from modelpool_sidecar.core.limits import Told
-from modelpool_sidecar.core.limits import headers as limit_headers
 from modelpool_sidecar.core.room import Lease
 from modelpool_sidecar.core.snapshot import Pool
-from modelpool_sidecar.ports import Downstream, Headers
+from modelpool_sidecar.listeners import Listener
+from modelpool_sidecar.ports import Headers
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +25,6 @@ Result = Literal["hit", "miss", "bypass", "shared"]
 
 SPARE_BYTES = 32 * 1024 * 1024
 """So much room is left to what must be held, as bodies of requests: an answer goes out unrecorded, too (B30)."""
-
-_OWN = ("x-modelpool-cache", "x-modelpool-cost")
-_OWN_PREFIX = "x-ratelimit-"
 
 
 class Source(Protocol):
@@ -46,29 +41,6 @@ class Source(Protocol):
     def pool(self) -> Pool: ...
     @property
     def nothing_sent(self) -> bool: ...
-
-
-@dataclass(eq=False, slots=True)
-class Listener:
-    """One client of a call. `told`: its own limits, where it is not the one that the call was admitted for. `over`
-    hears once that nothing is owed to it any more; `left`: whether it went before the end. `at`: how many pieces of the
-    answer it has; `full`: its connection takes no more for the moment;
-    `ended`: it was told how the answer ended."""
-
-    downstream: Downstream
-    shared: bool
-    told: tuple[Told, ...]
-    over: Callable[["Listener", bool], None]
-    at: int = 0
-    full: bool = False
-    ended: bool = False
-
-    def headers(self, headers: Headers) -> Headers:
-        """The head as it is for this client: one that shares an answer pays nothing, and has limits of its own."""
-        if not self.shared:
-            return headers
-        passed = tuple(pair for pair in headers if pair[0] not in _OWN and not pair[0].startswith(_OWN_PREFIX))
-        return (*passed, *limit_headers(self.told), ("x-modelpool-cache", "shared"), ("x-modelpool-cost", "0"))
 
 
 class Call:
