@@ -58,6 +58,10 @@ FAULTS = [
 ]
 
 
+FAULT_NAMES = {id(row.primary): f"{row.group} / {row.name}" for row in ROWS}
+REMEMBERED_SECONDS = 10.0
+
+
 class Moody(Provider):
     """Each connection, and each request, meets a fault or none."""
 
@@ -77,8 +81,14 @@ class Moody(Provider):
         self._shut = fault
 
     def forget(self) -> None:
-        """What is over need not be remembered."""
-        self.asks = [ask for ask in self.asks if not ask.over]
+        """What has been over for long need not be remembered."""
+        before = asyncio.get_running_loop().time() - REMEMBERED_SECONDS
+        self.asks = [ask for ask in self.asks if not ask.over or ask.started > before]
+
+    def met(self, ident: str) -> list[str]:
+        """What the asks for that request met here, in order."""
+        asks = [ask for ask in self.asks if ask.ident == ident]
+        return [f"{self.name} ({FAULT_NAMES.get(id(ask.fault), 'well')})" for ask in asks]
 
 
 class Soak:
@@ -94,6 +104,10 @@ class Soak:
         self.memory: list[tuple[float, int]] = []
         self._over = asyncio.Event()
         self._began = time.monotonic()
+
+    @property
+    def moody(self) -> list[Moody]:
+        return [each for each in self.held.providers.values() if isinstance(each, Moody)]
 
     @property
     def elapsed(self) -> float:
@@ -203,7 +217,11 @@ class Soak:
         if "x-modelpool-cache" in got.headers:
             self.cached[got.headers["x-modelpool-cache"]] += 1
         if seen.wrong:
-            self.wrong.append(f"{way} {ident}: {seen.words}: {seen.wrong}")
+            met = [each for moody in self.moody for each in moody.met(ident)]
+            pool = got.headers.get("x-modelpool-pool", "no pool")
+            self.wrong.append(
+                f"{way} {ident} of {pool}: {seen.words}: {seen.wrong}; {', '.join(met)}: {got.body[-400:]!r}"
+            )
 
     # -- the house
 
@@ -230,8 +248,7 @@ class Soak:
     async def _watching(self) -> None:
         told = 0.0
         while await self._rest(1.0):
-            for provider in self.held.providers.values():
-                assert isinstance(provider, Moody)
+            for provider in self.moody:
                 provider.forget()
             self.memory.append((self.elapsed, resident_bytes()))
             if self.elapsed - told >= TELL_SECONDS:

@@ -127,7 +127,7 @@ class Provider:
         ask.beside = self.busy
         wire.ask = ask
         wire.asked += 1
-        fault = self.fault
+        fault = ask.fault = self.fault
         if fault is not None and fault.early is not None:
             await fault.early(Turn(wire, ask, Speech(operation, self.name, "early")))
             return False

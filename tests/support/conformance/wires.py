@@ -28,6 +28,8 @@ class Ask:
     left: float | None = None
     sent: int = 0
     """Bytes of its answer that were on their way, where the fault counts them."""
+    fault: object = None
+    """What it met; None: it was well."""
 
 
 class Wire(asyncio.StreamReaderProtocol):
