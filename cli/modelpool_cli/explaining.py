@@ -34,6 +34,7 @@ _SHOWN_CHARACTERS = 60
 _KNOWN_FALLBACK = (
     *("outcomes", "statuses", "max_attempts", "retries", "backoff_initial", "backoff_max"),
     *("max_retry_after", "budget_percent", "budget_per_second", "pools"),
+    "spills",  # LocalLimit among the outcomes says so
 )
 
 

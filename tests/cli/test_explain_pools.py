@@ -53,6 +53,7 @@ def test_limits_fallback_and_deadlines_are_those_that_count(told: Any) -> None:
     assert (minute["name"], minute["max"], minute["per"], minute["remaining"]) == ("minute", 60, 60.0, 9)
     queue = {"waiting": 0, "max": 4, "timeout": 5.0}
     assert concurrency == {"name": "concurrency", "max": 8, "inFlight": 1, "queue": queue}
+    assert "spills" not in seen["fallback"], "a word of the code, printed as it stands there"
     assert seen["fallback"]["maxAttempts"] == 4
     assert "Unreachable" in seen["fallback"]["outcomes"]
     assert seen["fallback"]["streaming"] == {"commit": "FirstToken", "headHold": 10, "keepAlive": 15}
