@@ -1,6 +1,6 @@
 """What becomes known of one request on its way, and the record that is made of it at its end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -42,6 +42,8 @@ class Account:
     """What the cache of its pool had for it: `hit`, `miss`, `bypass`, `shared`; None where it has none."""
     parts: list[tuple[Target, Answer]] = field(default_factory=list)
     """Answers that were gone on with, each with who gave it; `target` and `answer` are the last ones."""
+    lost: list[tuple[Target, Answer | None]] = field(default_factory=list)
+    """What those had said that another one outran (B23)."""
     recovery: str | None = None
     """How the attempt that runs goes on with a stream that broke, where it does."""
     recoveries: tuple[Recovery, ...] = ()
@@ -72,13 +74,16 @@ class Account:
     def cost(self) -> Decimal | None:
         """What the answer costs, as far as it is known (B14): every part of it, where several targets gave it.
 
-        One that is given again costs nothing (B53).
+        One that is given again costs nothing (B53). One that was outrun costs what it had told of until then (B23).
         """
         if self.cache in ("hit", "shared"):
             return _NOTHING
-        parts = [self._cost(target, answer) for target, answer in (*self.parts, (self.target, self.answer))]
-        known = [part for part in parts if part is not None]
-        return sum(known, Decimal(0)) if known else None
+        known = self._known((*self.parts, (self.target, self.answer)))
+        return sum((*known, *self._known(self.lost)), Decimal(0)) if known else None
+
+    def _known(self, answers: Iterable[tuple[Target | None, Answer | None]]) -> list[Decimal]:
+        costs = (self._cost(target, answer) for target, answer in answers)
+        return [each for each in costs if each is not None]
 
     def _cost(self, target: Target | None, answer: Answer | None) -> Decimal | None:
         if answer is None or target is None or not target.provider.prices:

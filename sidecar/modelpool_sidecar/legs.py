@@ -118,7 +118,9 @@ class Legs:
         self.turn_to(loser)
         loser.run.cancel()
         self._books.attempt_over(Outcome.CANCELLED, loser.run.status, outrun=True)
-        self.count(loser.run.partial())
+        said = loser.run.partial()
+        self.count(said)
+        self._account.lost.append((loser.step.target, said))
         self._dispatch.outrun(self._services.clock.now())
         self.turn_to(winner)
         self.beside = None

@@ -1,12 +1,15 @@
 """What the two of a race take they give back, each once, whoever ends it (B11, B23)."""
 
+from decimal import Decimal
+from typing import Any
+
 import pytest
 
 from builders import a_chain, a_pool, a_pool_target, a_provider, a_snapshot, a_target, the_pool
 from modelpool_sidecar.core.health import Stance
 from modelpool_sidecar.core.outcome import Outcome
 from race_bench import ALWAYS, finish, outcomes, raced, speak, two
-from virtual import Bench, HeldDownstream, ScriptedAttempt, a_completion
+from virtual import SSE, Bench, HeldDownstream, ScriptedAttempt, a_completion
 
 
 @pytest.mark.parametrize("how", ["the client leaves", "the sidecar stops"])
@@ -50,6 +53,25 @@ def test_the_loser_counts_with_what_it_used() -> None:
     assert 7_900 < left < 8_100, "a thousand of each"
     assert first.cancelled
     assert client.status == 200
+
+
+def test_what_the_loser_has_told_of_its_usage_is_paid_for_too() -> None:
+    """B14: a server that counts in each chunk had told, and the cost left it out."""
+
+    def priced(name: str, dollars: str) -> Any:
+        of_tokens = {f"{kind}_per_million": dollars for kind in ("input", "cached_input", "output")}
+        return a_provider(name, models=({"name": f"{name}-model", "prices": of_tokens},))
+
+    bench = Bench(two(providers=[priced("first", "1"), priced("second", "10")]))
+    client, first, second = raced(bench)
+    first.head(headers=SSE)
+    first.data(b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}],"usage":{"prompt_tokens":1000}}\n\n')
+    speak(second)
+    second.data(b'data: {"choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":0}}\n\n')
+    finish(second)
+    assert client.end == "finished"
+    assert bench.records[0].cost == Decimal("0.011")
+    assert (bench.records[0].usage.input_tokens, bench.records[0].target) == (1000, "second")
 
 
 def test_each_of_the_two_takes_its_targets_limit_and_its_place_once() -> None:
