@@ -80,7 +80,7 @@ class Openings:
 
     def _is_full(self, target: Target) -> bool:
         """Whether its provider has as many attempts open as it has connections."""
-        return self.state.caps.in_flight(target.places[1]) >= target.provider.max_open
+        return self.state.caps.in_flight(target.places[-1]) >= target.provider.max_open
 
     def _limits(self, target: Target) -> tuple[RequestLimit, ...]:
         return chains.limits(target, self.asker) if target.gated else target.limits

@@ -128,7 +128,7 @@ class Target:
     caps: tuple[Cap, ...] = ()
     """How many attempts at once: its own cap and its provider's, where there are any; before them as above."""
     places: tuple[LimitKey, ...] = ()
-    """Where an attempt is counted: here and at its provider."""
+    """Where an attempt is counted: here and, last, at its provider; before them as above."""
     through: "PoolTarget | None" = None
     """The target of its pool that leads to it, where that is another pool; its name begins with that one's."""
     inner: "Target | None" = None

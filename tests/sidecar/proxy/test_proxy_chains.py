@@ -481,3 +481,20 @@ def test_files_of_a_pool_of_pools_have_no_place_of_their_own() -> None:
     client = bench.ask(b"", path="/v1/files", method="GET", headers={"x-modelpool-pool": "chat"})
     assert (client.status, client.error_code) == (400, "no_stateful_target")
     assert client.json["error"]["message"].endswith("ids; and all of them stand in other pools")
+
+
+def test_through_a_pool_a_provider_has_no_more_attempts_open_than_it_has_connections() -> None:
+    """B5: what was counted was the inner pool's target alone, so the Provider's `connections.maxOpen` did not hold."""
+    near = a_pool("near", [a_target("east")])
+    pools = [
+        near,
+        a_pool("other", [a_target("east")]),
+        a_chain("chat", a_pool_target("near"), a_target("far", priority=1)),
+    ]
+    providers = [a_provider("east", connections={"max_open": 1, "idle_timeout": 60_000}), a_provider("far")]
+    bench = Bench(a_snapshot(pools, providers))
+    bench.ask({"model": "other", "messages": []})
+    bench.ask()
+    assert bench.upstream.asked == ["east", "far"]
+    pinned = bench.ask(headers={"x-modelpool-target": "near/east"})
+    assert (pinned.status, pinned.error_code) == (429, "all_limited")
