@@ -20,7 +20,7 @@ from modelpool_operator.checks.chains import Links
 from modelpool_operator.checks.credentials import Keys
 from modelpool_operator.checks.finding import Finding
 from modelpool_operator.forms import Form, Judged
-from modelpool_operator.problems import Key, Path, Problem, nearest
+from modelpool_operator.problems import Key, Path, Problem, hint_at
 from modelpool_operator.render import pool as pool_render
 from modelpool_operator.render import provider as provider_render
 from modelpool_operator.resources import Observed, with_document
@@ -65,6 +65,8 @@ class Compiler:
         self._namespace = namespace
         self._judged = judged
         self._documents = observed.documents
+        self._elsewhere = {name: other for other, name in observed.providers if other != namespace}
+        self._pools_elsewhere = {name: other for other, name in observed.pools if other != namespace}
         self._gather = functools.partial(
             caller_keys.gather, namespace, secrets=observed.secrets, copied=copied, unreadable=observed.unreadable
         )
@@ -94,7 +96,7 @@ class Compiler:
         shut = [_invalid_pool(name, claims.models[name], entry) for name, entry in closed.items()]
         verdicts: dict[Key, Verdict] = {}
         known = [key[2] for key in self._judged if key[0] == "ModelPool"]
-        followed = chains.follow(self._namespace, running, known)
+        followed = chains.follow(self._namespace, running, known, self._pools_elsewhere)
         before = Behind({name: entry.problems[0].message for name, entry in closed.items()})
         for name in innermost_first(running, {name: links.left_out for name, links in followed.items()}):
             pool, links = running[name], followed[name]
@@ -183,8 +185,8 @@ class Compiler:
         entry = self._judged.get(("Provider", self._namespace, provider))
         if entry is not None:
             return "InvalidSpec", f"Provider {provider} was not accepted: {entry.problems[0].message}"
-        near = nearest(provider, [key[2] for key in self._judged if key[0] == "Provider"])
-        hint = f"did you mean {near}?" if near else f"kubectl get mprov -n {self._namespace}"
+        known = [key[2] for key in self._judged if key[0] == "Provider"]
+        hint = hint_at(provider, known, self._elsewhere, f"kubectl get mprov -n {self._namespace}")
         return "ProviderNotFound", f"there is no Provider {provider} in namespace {self._namespace}; {hint}"
 
     def _provider_verdicts(self, used: set[str]) -> dict[Key, Verdict]:

@@ -6,7 +6,7 @@ Foreign errors become ours here: pydantic's error list turns into sentences that
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -74,6 +74,15 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     by_fold = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(word.lower(), by_fold, n=1, cutoff=0.65)
     return by_fold[found[0]] if found else None
+
+
+def hint_at(name: str, known: Iterable[str], elsewhere: Mapping[str, str], command: str) -> str:
+    """What may help where there is no object of this name in a namespace. `elsewhere`: by name, the namespaces of
+    others; `command`: what lists those that are there."""
+    if name in elsewhere:
+        return f"the one in namespace {elsewhere[name]} is not reached from here"
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else command
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[Path, str]]:

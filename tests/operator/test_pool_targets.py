@@ -104,6 +104,17 @@ def test_an_inner_pool_that_is_not_there_leaves_its_target_out_and_not_the_pool(
     assert compiled(result, "chat").pool_targets == ()
 
 
+def test_what_stands_in_another_namespace_is_not_reached_and_said_to_be_there() -> None:
+    elsewhere = [provider("far"), pool("near")]
+    manifests = [{**each, "metadata": {**each["metadata"], "namespace": "other"}} for each in elsewhere]
+    result = desired(observe([provider(), pool("chat", targets=[at("a", "far"), to("near"), at()]), *manifests]))
+    told = {each.target: each.message for each in verdict(result, "chat").unresolved}
+    assert told == {
+        "a": "there is no Provider far in namespace default; the one in namespace other is not reached from here",
+        "near": f"poolRef leads nowhere: {NOWHERE}; the one in namespace other is not reached from here",
+    }
+
+
 def test_an_inner_pool_that_cannot_serve_tells_its_reason_to_the_target() -> None:
     result = made(
         chat=[to("bad"), to("empty"), to("deeper"), at()],

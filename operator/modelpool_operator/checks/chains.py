@@ -5,17 +5,19 @@ says so and does without the links that make it; it serves from its own targets.
 where it stands behind itself; where it takes a fallback to lead back, the fallback goes and the target stays.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from modelpool_config import models as contract
 from modelpool_operator.api.modelpool import ModelPool
 from modelpool_operator.checks.finding import Finding
-from modelpool_operator.problems import Path, Problem, nearest
+from modelpool_operator.problems import Path, Problem, hint_at
 
 NOT_FOUND = "PoolNotFound"
 FALLBACK: Path = ("spec", "fallback")
 _Edges = Mapping[str, tuple[str, ...]]
+_Missing = Callable[[Path, str], Finding | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +30,32 @@ class Links:
     left_out: Mapping[str, contract.Unresolved] = field(default_factory=dict)
 
 
-def follow(namespace: str, pools: Mapping[str, ModelPool], known: Collection[str]) -> dict[str, Links]:
-    """For each running pool of a namespace. `known`: the names of all pools there, those that cannot run included."""
+def follow(
+    namespace: str, pools: Mapping[str, ModelPool], known: Collection[str], elsewhere: Mapping[str, str]
+) -> dict[str, Links]:
+    """For each running pool of a namespace. `known`: the names of all pools there, those that cannot run included;
+    `elsewhere`: by name, the namespaces of other pools."""
     behind = {name: tuple(dict.fromkeys(other for _, _, other in _targets(pool))) for name, pool in pools.items()}
     edges = {
         name: tuple(dict.fromkeys((*behind[name], *(other for _, _, other in _named(pool)))))
         for name, pool in pools.items()
     }
-    return {name: _links(namespace, pool, edges, behind, known) for name, pool in pools.items()}
+    missing = functools.partial(_missing, namespace, known=known, elsewhere=elsewhere)
+    return {name: _links(namespace, pool, edges, behind, missing) for name, pool in pools.items()}
 
 
-def _links(namespace: str, pool: ModelPool, edges: _Edges, behind: _Edges, known: Collection[str]) -> Links:
+def _links(namespace: str, pool: ModelPool, edges: _Edges, behind: _Edges, missing: _Missing) -> Links:
     name = pool.metadata.name
     left: dict[contract.Reason, list[str]] = {}
     problems: list[Problem] = []
     left_out: dict[str, contract.Unresolved] = {}
     for target, path, other in _targets(pool):
-        found = _missing(namespace, path, other, known) if other not in known else _circle(path, name, other, behind)
+        found = missing(path, other) or _circle(path, name, other, behind)
         if found is not None:
             problems.append(found.problem(("ModelPool", namespace, name)))
             left_out[target] = contract.Unresolved(target=target, reason=found.reason, message=f"poolRef {found.text}")
     for when, path, other in _named(pool):
-        found = _missing(namespace, path, other, known) if other not in known else _circle(path, name, other, edges)
+        found = missing(path, other) or _circle(path, name, other, edges)
         if found is None:
             left.setdefault(when, []).append(other)
         else:
@@ -70,9 +76,12 @@ def _named(pool: ModelPool) -> Iterator[tuple[contract.Reason, Path, str]]:
             yield each.when, ("spec", "fallback", "pools", index, "poolRefs", place, "name"), ref.name
 
 
-def _missing(namespace: str, path: Path, other: str, known: Collection[str]) -> Finding:
-    near = nearest(other, known)
-    hint = f"did you mean {near}?" if near else f"kubectl get mpool -n {namespace}"
+def _missing(
+    namespace: str, path: Path, other: str, known: Collection[str], elsewhere: Mapping[str, str]
+) -> Finding | None:
+    if other in known:
+        return None
+    hint = hint_at(other, known, elsewhere, f"kubectl get mpool -n {namespace}")
     text = f"leads nowhere: there is no ModelPool {other} in namespace {namespace}; {hint}"
     return Finding(path, text, NOT_FOUND, "ResolvedRefs")
 
