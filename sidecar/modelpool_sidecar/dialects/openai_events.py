@@ -11,10 +11,7 @@ from modelpool_sidecar.core.catalogue import CHAT, RESPONSES, Operation
 from modelpool_sidecar.core.outcome import Outcome
 from modelpool_sidecar.dialects import openai_errors
 from modelpool_sidecar.dialects.openai_answer import Answer, word
-from modelpool_sidecar.dialects.openai_stream import StreamReader
-
-MAX_PICTURE_EVENT_BYTES = 16 * 1024 * 1024
-"""A picture comes whole in one event, as base64."""
+from modelpool_sidecar.dialects.openai_stream import MAX_PICTURE_EVENT_BYTES, StreamReader
 
 _ENDS = (".completed", ".done")
 

@@ -23,6 +23,8 @@ from modelpool_sidecar.dialects.openai_answer import Answer, word
 from modelpool_sidecar.dialects.openai_errors import ResponseSeen
 
 MAX_EVENT_BYTES = 1024 * 1024
+MAX_PICTURE_EVENT_BYTES = 16 * 1024 * 1024
+"""A picture comes whole in one event, as base64: of the images API, and of a response that draws with a tool."""
 DONE = b"data: [DONE]\n\n"
 
 _MAX_CHOICES = 128
@@ -74,7 +76,7 @@ class StreamReader:
         a complete answer without output, which may still be ContentPolicy (`answer`)."""
         self.terminator = b"" if operation is RESPONSES else DONE
         """What is supplied where a stream is finished and its terminal event does not come (B27)."""
-        self.max_event_bytes = MAX_EVENT_BYTES
+        self.max_event_bytes = MAX_PICTURE_EVENT_BYTES if operation is RESPONSES else MAX_EVENT_BYTES
         self._operation = operation
         self._choices = choices
         self._hides_usage = hides_usage

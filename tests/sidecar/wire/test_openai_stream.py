@@ -13,7 +13,7 @@ from modelpool_sidecar.core.operations import CHAT, COMPLETIONS, RESPONSES, Oper
 from modelpool_sidecar.core.outcome import Outcome, ProviderError
 from modelpool_sidecar.core.record import Usage
 from modelpool_sidecar.dialects.openai import Answer, StreamReader
-from modelpool_sidecar.dialects.openai_stream import MAX_EVENT_BYTES
+from modelpool_sidecar.dialects.openai_stream import MAX_EVENT_BYTES, MAX_PICTURE_EVENT_BYTES
 from wire_texts import cuts
 
 DONE = b"data: [DONE]\n\n"
@@ -264,6 +264,15 @@ def test_a_fault_never_reaches_the_client_half(raw: bytes, broken: str) -> None:
     assert reader.feed(DONE) == b""
     assert reader.close() == b""
     assert reader.answer().outcome is Outcome.BROKEN
+
+
+def test_a_picture_in_a_response_is_no_fault_until_it_is_larger_than_any_picture() -> None:
+    drawn = typed("response.output_item.done", item={"type": "image_generation_call", "result": "x" * MAX_EVENT_BYTES})
+    reader = read(CREATED, operation=RESPONSES)
+    assert reader.feed(drawn) == drawn
+    assert reader.committed
+    assert reader.feed(b"data: " + b"x" * MAX_PICTURE_EVENT_BYTES) == b""
+    assert reader.broken == "an event is larger than 16777216 bytes"
 
 
 def test_what_came_before_a_fault_still_goes_on() -> None:

@@ -6,11 +6,16 @@ from typing import Any
 from conformance.faults import declared, sends, unframed
 from conformance.rows import Row
 from conformance.seen import BROKEN, ON, WELL
-from conformance.speech import DONE
+from conformance.speech import DONE, Speech
 from conformance.turns import Fault, Turn
 
 GROUP = "Events"
-BIG = 1024 * 1024 + 100
+MEBIBYTE = 1024 * 1024
+
+
+def _endless(said: Speech) -> bytes:
+    """An event that is larger than any may be, without an end. One of a response may bring a picture."""
+    return b"data: " + b"x" * ((16 if said.operation == "responses" else 1) * MEBIBYTE + 100)
 
 
 def _surplus(turn: Turn) -> bytes:
@@ -64,11 +69,11 @@ ROWS: Sequence[Row] = (
         "error event server_error, 1 ask",
         _events(lambda said: [*said.until("middle"), said.error_event(), *said.deltas[4:], *said.ending]),
     ),
-    _row("an event without end, first", ON, _events(lambda said: [b"data: " + b"x" * BIG], "stall"), more=3),
+    _row("an event without end, first", ON, _events(lambda said: [_endless(said)], "stall"), more=3),
     _row(
         "an event without end, in the middle",
         BROKEN,
-        _events(lambda said: [*said.until("middle"), b"data: " + b"x" * BIG], "stall"),
+        _events(lambda said: [*said.until("middle"), _endless(said)], "stall"),
         more=3,
     ),
     _well(
