@@ -30,7 +30,7 @@ from modelpool_sidecar.core.outcome import BLAMELESS_STATUSES, Outcome
 from modelpool_sidecar.core.refusal import Refusal
 from modelpool_sidecar.core.repeating import Visit
 from modelpool_sidecar.core.selection import choose
-from modelpool_sidecar.core.snapshot import Pool, Secret, Target
+from modelpool_sidecar.core.snapshot import Pool, Secret, Target, TargetKey
 from modelpool_sidecar.core.state import State
 from modelpool_sidecar.core.strategies import Asking, Turn
 from modelpool_sidecar.core.verdict import Block, Failure
@@ -137,6 +137,7 @@ class Dispatch:
     observed: tuple[str, ...] = ()
     failures: list[Failure] = field(default_factory=list)
     _visits: dict[str, Visit] = field(default_factory=dict)
+    _asked: set[TargetKey] = field(default_factory=set)
     _other_keys: int = 0
     _held: _Held | None = None
     _other: _Held | None = None
@@ -322,7 +323,7 @@ class Dispatch:
 
     def _further(self, now: float) -> Step:
         """After a failure: retries that the pool sets, another target, the same ones once more, in this order."""
-        fresh = self._pick(now, lambda target: self._visit(target).attempts == 0)
+        fresh = self._fresh(now)
         last = self._last
         if self.pool.fallback.retries and last is not None and self._may_repeat(last, now, alone=fresh is None):
             step = self._arrange(last, now)
@@ -341,7 +342,7 @@ class Dispatch:
         """A repetition is due; what has changed while it slept counts."""
         if self._has_other_key(target):
             return self._begin(target, now)
-        fresh = self._pick(now, lambda other: self._visit(other).attempts == 0)
+        fresh = self._fresh(now)
         if self._is_open(target, now, alone=fresh is None):
             return self._begin(target, now)
         if fresh is not None and (self._is_first_fallback or self._pay(now)):
@@ -359,6 +360,12 @@ class Dispatch:
             not_before = max(not_before, until)
         self._plan = _Plan(target, not_before)
         return self.next(now)
+
+    def _fresh(self, now: float) -> Target | None:
+        """One that was not asked yet; another way to one that was, only where no other is left."""
+        return self._pick(now, lambda each: self._visit(each).attempts == 0 and each.key not in self._asked) or (
+            self._pick(now, lambda each: self._visit(each).attempts == 0)
+        )
 
     def _targets(self) -> tuple[Target, ...]:
         return tuple(target for tier in self._tiers() for target in tier)
@@ -449,6 +456,7 @@ class Dispatch:
         turn, self._turn = self._turn, None
         if turn is not None and turn.target is target:
             turn.take()
+        self._asked.add(target.key)
         visit = self._visits.setdefault(target.name, Visit())
         visit.attempts += 1
         self.attempts += 1

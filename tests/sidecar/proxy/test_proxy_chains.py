@@ -498,3 +498,15 @@ def test_through_a_pool_a_provider_has_no_more_attempts_open_than_it_has_connect
     assert bench.upstream.asked == ["east", "far"]
     pinned = bench.ask(headers={"x-modelpool-target": "near/east"})
     assert (pinned.status, pinned.error_code) == (429, "all_limited")
+
+
+def test_two_ways_to_one_target_are_one_target_while_another_is_left() -> None:
+    """B7, B18: who had just failed was asked again by its other name, and the one that was well was not."""
+    inner = [a_pool("n1", [a_target("east")]), a_pool("n2", [a_target("east"), a_target("west", priority=1)])]
+    outer = a_chain("chat", a_pool_target("n1"), a_pool_target("n2", priority=1), fallback={"max_attempts": 2})
+    bench = Bench(a_snapshot([*inner, outer]))
+    client = bench.ask()
+    bench.upstream.last.answer({}, 500)
+    bench.upstream.last.answer()
+    assert bench.upstream.asked == ["east", "west"]
+    assert client.headers["x-modelpool-target"] == "n2/west"
