@@ -164,7 +164,7 @@ def test_who_may_edit_a_namespace_may_edit_its_pools_but_no_status(
     user = f"{role}er"
     bind = ["create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}", "-n", WATCHED]
     own_controlplane.kubectl(*bind).ok()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not reviews.allows(user, OURS, "providers", "get", WATCHED, ""):
         assert time.monotonic() < deadline, "the cluster's roles have not taken ours in"
         time.sleep(0.05)
