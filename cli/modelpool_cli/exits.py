@@ -12,8 +12,6 @@ WRONG_USE = 2
 INTERRUPTED = 130
 """Ctrl-C, as a shell tells it."""
 
-HELP = "exit codes: 0 done; 1 the answer is no (problems, a failed request, nothing running); 2 wrong use"
-
 
 def fail(message: str, code: int = NO) -> int:
     """Say on standard error why, and return the code."""
