@@ -15,7 +15,7 @@ from modelpool_sidecar import account as accounts
 from modelpool_sidecar.account import Account
 from modelpool_sidecar.core import cache, cacheable, cachekey
 from modelpool_sidecar.core.cache import Entry
-from modelpool_sidecar.core.levels import Grip
+from modelpool_sidecar.core.grip import Grip
 from modelpool_sidecar.core.limits import Limited
 from modelpool_sidecar.core.limits import headers as limit_headers
 from modelpool_sidecar.core.outcome import Outcome

@@ -11,8 +11,9 @@ from dataclasses import replace
 from modelpool_sidecar.core import queue
 from modelpool_sidecar.core.allowance import NOBODY, Asker, Cap
 from modelpool_sidecar.core.caps import Caps
+from modelpool_sidecar.core.grip import Found, Grip
 from modelpool_sidecar.core.health import Health
-from modelpool_sidecar.core.levels import Found, Grip, Levels
+from modelpool_sidecar.core.levels import Levels
 from modelpool_sidecar.core.limits import Limited, Permit
 from modelpool_sidecar.core.queue import Places, Waiting
 from modelpool_sidecar.core.snapshot import Pool, Target

@@ -22,6 +22,10 @@ LONGEST = 64
 """Characters; a longer value of a header is known by its digest, so that nobody fills the memory with names."""
 
 
+Amounts = tuple[int, int, int, int]
+"""Of one request what limits may count: itself, all its tokens, those of its input, those of its output."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """So many of each."""
@@ -29,11 +33,18 @@ class Tokens:
     input: int = 0
     output: int = 0
 
+    @property
+    def amounts(self) -> Amounts:
+        """A request of so many."""
+        return 1, self.input + self.output, self.input, self.output
+
     def __add__(self, other: "Tokens") -> "Tokens":
         return Tokens(self.input + other.input, self.output + other.output)
 
 
 NONE = Tokens()
+_COUNTED = {None: 0, "Total": 1, "Input": 2, "Output": 3}
+"""By the `count` of a limit, which of the amounts it is; None: it counts requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +91,14 @@ class RequestLimit:
     observe: bool = False
     shape: Shape = field(init=False, compare=False, repr=False)
     """Of its buckets, where it is not divided."""
+    counted: int = field(init=False, compare=False, repr=False)
+    """Which of `Tokens.amounts` it counts."""
 
     counts_tokens: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", Shape.of(self.max, self.per, self.burst))
+        object.__setattr__(self, "counted", _COUNTED[getattr(self, "count", None)])
 
     @property
     def level(self) -> str:
@@ -121,24 +135,15 @@ class TokenLimit(RequestLimit):
 
     def amount(self, tokens: Tokens, burst: int) -> int:
         """What a request of so many takes of a bucket of this size: more than `burst` only where the input alone is."""
-        counted = self._counted(tokens)
+        counted = tokens.amounts[self.counted]
         return counted if counted <= burst else min(counted, max(burst, self._input(tokens)))
 
     def too_large(self, tokens: Tokens) -> bool:
         """Whether it would never be admitted: its input alone is more than may ever come at once."""
         return self._input(tokens) > self.burst
 
-    def settled(self, tokens: Tokens) -> int:
-        """What it has used in the end: what counts of it, all of it."""
-        return self._counted(tokens)
-
     def _input(self, tokens: Tokens) -> int:
         return 0 if self.count == "Output" else tokens.input
-
-    def _counted(self, tokens: Tokens) -> int:
-        if self.count == "Total":
-            return tokens.input + tokens.output
-        return tokens.input if self.count == "Input" else tokens.output
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from modelpool_sidecar.core import chains, nesting, repeating, verdict
 from modelpool_sidecar.core.allowance import NOBODY, NONE, Asker, Tokens
 from modelpool_sidecar.core.caps import Place
 from modelpool_sidecar.core.catalogue import EMBEDDINGS
+from modelpool_sidecar.core.grip import NOTHING, Grip
 from modelpool_sidecar.core.health import Stance, Ticket
 from modelpool_sidecar.core.latency import Wait
-from modelpool_sidecar.core.levels import NOTHING, Grip
 from modelpool_sidecar.core.limits import Told
 from modelpool_sidecar.core.nesting import Turns
 from modelpool_sidecar.core.openings import Openings
@@ -309,7 +309,7 @@ class Dispatch:
     def _first(self, now: float) -> Step:
         if self.pool.hedging is not None:
             self.state.hedges.of(self.pool.name).request(self.pool.hedging)
-        chosen = self._pick(now, lambda _target: True)
+        chosen = self._at_first_glance(now) or self._pick(now, lambda _target: True)
         if chosen is not None:
             return self._begin(chosen, now)
         blocks = [
@@ -383,6 +383,15 @@ class Dispatch:
                 return chosen
             idle = idle or chosen
         return idle
+
+    def _at_first_glance(self, now: float) -> Target | None:
+        """Who is drawn by weight, if it is available: then nobody has to look at the others. Drawing among all, and
+        among those that are available where this one is not, gives each of these the same part as the latter alone."""
+        if self.pool.strategy.type != "Weighted" or self.pool.behind:
+            return None
+        tiers = self._tiers()
+        drawn = self._choose(tiers[0], now) if tiers else None
+        return drawn if drawn is not None and drawn.weight > 0 and self._openings.blocked(drawn, now) is None else None
 
     def _choose(self, free: Sequence[Target], now: float) -> Target | None:
         if self.pool.strategy.type == "Weighted" and not self.pool.behind:

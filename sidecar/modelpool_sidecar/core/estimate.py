@@ -90,7 +90,8 @@ class Estimates:
     def _average(self, targets: Iterable[Target]) -> float:
         if not self._models:
             return FIRST
-        known = [self._models[target.key] for target in targets if target.key in self._models]
+        models = self._models
+        known = [seen for target in targets if (seen := models.get(target.key)) is not None]
         return sum(known) / len(known) if known else FIRST
 
 

@@ -99,7 +99,7 @@ class Hold:
 
     def close(self) -> None:
         """Nothing will be given back any more. Once."""
-        node = self.standing()
+        node = self if self.root is None and self.era == self.bucket.era else self.standing()
         if node is None:
             return
         node.members -= 1

@@ -127,7 +127,7 @@ class Health:
 
     def stance(self, now: float) -> Stance:
         """Serving, cooling or probing."""
-        if self.until(now) is not None:
+        if self._until is not None and now < self._until:
             return Stance.COOLING
         return Stance.PROBING if self._probation else Stance.SERVING
 
@@ -156,7 +156,7 @@ class Health:
     def begin(self, now: float) -> Ticket:
         """An attempt starts. Whoever begins must `end`, whatever happens."""
         self._settle(now)
-        ticket = Ticket(self, self._epoch, probe=self.stance(now) is not Stance.SERVING and self._probe is None)
+        ticket = Ticket(self, self._epoch, probe=not self._serves and self._probe is None)
         if ticket.probe:
             self._probe = ticket
         self.in_flight += 1
@@ -172,7 +172,7 @@ class Health:
         ticket.committed = True
         self._vacate(ticket)
         self._settle(now)
-        if self._may_speak(ticket, now):
+        if self._may_speak(ticket):
             self._succeeded(now)
             ticket.epoch = self._epoch  # one that this success began, perhaps: the rest of it belongs there
 
@@ -197,7 +197,7 @@ class Health:
         self._vacate(ticket)
         self._settle(now)
         counted = ticket.committed and outcome is Outcome.OK
-        if self._may_speak(ticket, now) and not counted:
+        if self._may_speak(ticket) and not counted:
             self._judge(outcome, now, rng, retry_after, Blame.NONE if blameless else RULES[outcome].blame)
 
     def checked(self, outcome: Outcome, now: float, rng: Callable[[], float], hold: float) -> None:
@@ -260,12 +260,17 @@ class Health:
             "failedChecks": self._failed_checks or None,
         }
 
+    @property
+    def _serves(self) -> bool:
+        """Whether its stance is serving, at the moment of the last `_settle`."""
+        return self._until is None and not self._probation
+
     def _vacate(self, ticket: Ticket) -> None:
         if self._probe is ticket:
             self._probe = None
 
-    def _may_speak(self, ticket: Ticket, now: float) -> bool:
-        return ticket.epoch == self._epoch and (ticket.probe or self.stance(now) is Stance.SERVING)
+    def _may_speak(self, ticket: Ticket) -> bool:
+        return ticket.epoch == self._epoch and (ticket.probe or self._serves)
 
     def _settle(self, now: float) -> None:
         """What time alone has brought about: the return from a rate limit."""

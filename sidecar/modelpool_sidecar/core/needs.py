@@ -216,7 +216,7 @@ def _bytes(value: Any) -> int:
         if isinstance(each, str):
             total += len(each) if each.isascii() else len(each.encode("utf-8", "replace"))
         elif isinstance(each, list):
-            waiting.extend(each)
+            waiting += each
         elif isinstance(each, dict):
-            waiting.extend(inner for name, inner in each.items() if name not in _OPAQUE)
+            waiting += [inner for name, inner in each.items() if name not in _OPAQUE]
     return total

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from modelpool_sidecar.core import chains
-from modelpool_sidecar.core.allowance import Asker, RequestLimit, Tokens
-from modelpool_sidecar.core.levels import NOTHING, Grip
+from modelpool_sidecar.core.allowance import Asker, Tokens
+from modelpool_sidecar.core.grip import NOTHING, Grip
 from modelpool_sidecar.core.limits import Limited
 from modelpool_sidecar.core.snapshot import Pool, Secret, Target
 from modelpool_sidecar.core.state import State
@@ -22,26 +22,27 @@ class Openings:
     operation: str
     missing: Callable[[Target], Sequence[Secret]]
     asker: Asker
-    _guessed: dict[str, Tokens] | None = None
+    _guessed: tuple[Target, Tokens] | None = None
 
     def blocked(self, target: Target, now: float) -> Block | None:
         """Why a target can't be tried now; None = available."""
-        provider, health = target.provider, self.state.health(target)
-        if provider.drained:
+        if target.provider.drained:
             return Block("drained")
         if missing := self.missing(target):
             return Block("pending", detail=" and ".join(secret.source for secret in missing))
         if self.state.unsupported(target.key, self.operation):
             return Block("unsupported")
-        bounded = target.limits or target.caps or target.gated
-        limited = self._limited(target, now) if bounded and self.pool.fallback.spills else None
-        if limited is not None:
-            return limited
+        spills = self.pool.fallback.spills
+        if spills and (target.limits or target.caps or target.gated):
+            limited = self._limited(target, now)
+            if limited is not None:
+                return limited
+        health = self.state.health(target)
         if not health.available(now):
             until = health.until(now)
             wait = 0.0 if until is None else max(0.0, until - now)
             return Block("cooling", wait, health.reason, known=health.knows_wait)
-        if self.pool.fallback.spills and self._is_full(target):
+        if spills and self._is_full(target):
             return Block("full", 1.0)
         return None
 
@@ -51,7 +52,7 @@ class Openings:
         full = self._full(target) if target.caps or target.gated else None
         if full is not None:
             block = block or _at_its_limit(full)
-        limits = self._limits(target) if target.gated else target.limits
+        limits = chains.limits(target, self.asker) if target.gated else target.limits
         if not limits or block is not None:
             return block, NOTHING
         found = self.state.levels.find(limits, self.asker, now, self._tokens(target))
@@ -66,9 +67,9 @@ class Openings:
 
     def _limited(self, target: Target, now: float) -> Block | None:
         """Whether a limit of the target, of its provider or on the way is reached; looking takes nothing (B3)."""
-        limits = self._limits(target)
+        limits = chains.limits(target, self.asker) if target.gated else target.limits
         refused = self.state.levels.closed(limits, self.asker, now, self._tokens(target)) if limits else None
-        full = self._full(target)
+        full = self._full(target) if target.caps or target.gated else None
         if refused is None and full is None:
             return None
         return _at_its_limit(max((each for each in (refused, full) if each is not None), key=_wait))
@@ -82,20 +83,14 @@ class Openings:
         """Whether its provider has as many attempts open as it has connections."""
         return self.state.caps.in_flight(target.places[-1]) >= target.provider.max_open
 
-    def _limits(self, target: Target) -> tuple[RequestLimit, ...]:
-        return chains.limits(target, self.asker) if target.gated else target.limits
-
     def _tokens(self, target: Target) -> Tokens:
-        """What the request is estimated to take there; one walk guesses once."""
+        """What the request is estimated to take there; whoever was looked at last is asked."""
         size = self.asker.size
         if size is None:
             return self.asker.tokens
-        if self._guessed is None:
-            self._guessed = {}
-        guessed = self._guessed.get(target.name)
-        if guessed is None:
-            guessed = self._guessed[target.name] = self.state.estimates.of_target(self.pool, target, size)
-        return guessed
+        if self._guessed is None or self._guessed[0] is not target:
+            self._guessed = target, self.state.estimates.of_target(self.pool, target, size)
+        return self._guessed[1]
 
 
 def _wait(refused: Limited) -> float:

@@ -48,8 +48,10 @@ class Window:
 
     def _advance(self, now: float) -> None:
         slot = int(now // self._width)
+        if slot <= self._slot:
+            return
         for passed in range(max(self._slot + 1, slot - SLOTS + 1), slot + 1):
             index = passed % SLOTS
             self._total -= self._counts[index]
             self._counts[index] = 0
-        self._slot = max(self._slot, slot)
+        self._slot = slot

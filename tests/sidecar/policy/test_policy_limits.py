@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modelpool_sidecar.core.allowance import Asker, RequestLimit, who
 from modelpool_sidecar.core.gcra import Gcra, Shape
-from modelpool_sidecar.core.levels import Grip, Levels
+from modelpool_sidecar.core.grip import Books, Grip
 from modelpool_sidecar.core.limits import InFlight, Limited, Permit, duration
 
 REQUESTS = RequestLimit(("pool", "chat", "minute"), "minute", 1, 60.0, 2, False)
@@ -161,7 +161,7 @@ def test_times_are_written_as_the_openai_api_writes_them(seconds: float, text: s
 
 def test_a_permit_lets_go_once_however_often_it_is_asked() -> None:
     in_flight, bucket = InFlight(), Gcra(Shape.of(1, 60.0, 2))
-    permit = Permit(in_flight, Grip(Levels(), [(REQUESTS, "", bucket.take(1.0))]))
+    permit = Permit(in_flight, Grip(Books(), [(REQUESTS, "", bucket, 0, True)], [bucket.take(1.0)]))
     assert repr(permit) == "<Permit: held>"
     assert repr(in_flight) == "<InFlight 1>"
     permit.refund(1.0)
@@ -171,6 +171,11 @@ def test_a_permit_lets_go_once_however_often_it_is_asked() -> None:
     assert repr(permit) == "<Permit: released>"
 
 
+def test_books_say_how_many_buckets_there_are_and_how_many_sidecars_share() -> None:
+    assert repr(Books(3)) == "<Books: <Buckets: 0 of 0 limits>>"
+    assert repr(Books(3).shares) == "<Shares of 3 sidecars>"
+
+
 def test_without_a_limit_on_requests_there_are_no_rate_limit_headers() -> None:
-    assert Permit(InFlight(), Grip(Levels(), [])).headers == ()
+    assert Permit(InFlight(), Grip(Books(), [], [])).headers == ()
     assert Limited("concurrency", 1.0, 1, "concurrency").headers == ()

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from builders import a_pool, a_snapshot, the_pool
 from modelpool_sidecar.core import queue
 from modelpool_sidecar.core.allowance import Asker
-from modelpool_sidecar.core.levels import NOTHING
+from modelpool_sidecar.core.grip import NOTHING
 from modelpool_sidecar.core.limits import Limited, Permit
 from modelpool_sidecar.core.queue import Line, Places, Queue, Waiting
 from modelpool_sidecar.core.snapshot import Pool

@@ -271,7 +271,7 @@ def test_sidecars_that_divide_a_limit_on_tokens_let_pass_no_more_than_the_page_s
             used = Tokens(reserved.input // 2, reserved.output // 3)
             permit.settle(used, now)
             permit.release()
-            passed[index][1] = min(passed[index][1], limit.settled(used))
+            passed[index][1] = min(passed[index][1], used.amounts[limit.counted])
         del running[:ended]
         permit_or_not = sidecars[which % count].admit(pool, now, asks(inputs, outputs))
         if isinstance(permit_or_not, Permit):
