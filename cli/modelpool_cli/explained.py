@@ -132,7 +132,8 @@ def _fallback(rules: Mapping[str, Any]) -> Iterator[Line]:
     yield "", f"{_INDENT}on {', '.join([*rules['outcomes'], *rules['statuses']]) or 'nothing'}"
     retries = "once, where no other is left" if same["retries"] is None else f"{same['retries']} times"
     first, longest = same["backoff"]
-    wait = f"backoff {first:g} s up to {longest:g} s, Retry-After up to {same['maxRetryAfter']:g} s"
+    patience = f"up to {same['maxRetryAfter']:g} s" if same["maxRetryAfter"] else "is not waited for"
+    wait = f"backoff {first:g} s up to {longest:g} s, Retry-After {patience}"
     yield "", f"{_INDENT}the same target again: {retries}; {wait}"
     yield "", f"{_INDENT}retry budget: {budget['percent']} % of the requests + {budget['minPerSecond']} a second"
     yield "", f"{_INDENT}when all of them cool: {rules['lastResort']}"

@@ -16,6 +16,7 @@ from modelpool_cli.exits import NO, OK, WRONG_USE, fail
 from modelpool_cli.manifests import NoManifestsError
 from modelpool_cli.rehearsal import Asked, Rehearsal, Sent, Take
 from modelpool_cli.secrets import Given, SecretError
+from modelpool_operator.problems import nearest
 from modelpool_sidecar.core import cacheable, matching, needs, operations, recovery, routing, verdict
 from modelpool_sidecar.core import request as parsing
 from modelpool_sidecar.core.catalogue import OPERATIONS, Operation
@@ -83,8 +84,7 @@ def request(wanted: Wanted) -> Asked:
     named, _, path = wanted.operation.rpartition(" ")
     raw = path.startswith("/")
     if row is None and not raw:
-        names = ", ".join(dict.fromkeys(each.name for each in OPERATIONS))
-        raise RequestError(f"--operation must be one of {names}, or a path like /v1/chat/completions")
+        raise RequestError(_no_operation(wanted.operation))
     method = row.method if row is not None else named or "POST"
     if row is not None:
         path = row.route.replace("{id}", (not row.state and wanted.model) or "ID").replace("{item}", "ITEM")
@@ -103,6 +103,12 @@ def request(wanted: Wanted) -> Asked:
 def _spellings(row: Operation) -> tuple[str, ...]:
     """How it may be asked for."""
     return row.name, row.route, f"{row.method} {row.route}"
+
+
+def _no_operation(named: str) -> str:
+    near = nearest(named, [each.name for each in OPERATIONS])
+    hint = f"did you mean {near}? A path will do too" if near else "a path will do"
+    return f"--operation: none is called {named!r}; {hint}, such as /v1/embeddings; docs/operations.md lists them"
 
 
 def _form(wanted: Wanted) -> bytes:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from modelpool_cli import client, documents, printing
+from modelpool_cli import client, documents, freeports, portholder, printing
 from modelpool_cli.client import UnreachableError
 from modelpool_cli.documents import Unreadable
 from modelpool_cli.exits import NO, OK, WRONG_USE, fail
@@ -76,7 +76,8 @@ async def _serve(port: int, script: Fake) -> int:
     try:
         await provider.start(port=port)
     except OSError as error:
-        return fail(f"cannot listen on port {port}: {error.strerror}; take another one with --port")
+        other = f"take another port: --port {freeports.free_port(port + 100)}"
+        return fail(portholder.refusal(error, (port,), other))
     say(f"a fake OpenAI provider answers on {provider.base_url}; any key will do; Ctrl-C ends it")
     with Signals() as signals:
         await signals.next()

@@ -226,6 +226,7 @@ def _limit(limit: Mapping[str, Any]) -> Line:
     part = limit["remaining"] / size if size else 0.0
     colour = BAD if limit["remaining"] <= 0 else WAIT if part < 0.2 else GOOD
     per = f" per {seconds(limit['per']).replace('.0', '')}" if limit.get("per") else ""
+    per += f", burst {limit['burst']}" if limit.get("burst") not in (None, limit["max"]) else ""
     if "inFlight" in limit:
         per, whole = " at once", f"{limit['inFlight']} in flight"
     else:

@@ -1,7 +1,8 @@
-"""Who holds a TCP port on this machine, as far as /proc lets us see."""
+"""Who holds a TCP port on this machine, as far as /proc lets us see, and what is said where one cannot be had."""
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def find(port: int, proc: Path = Path("/proc")) -> Holder | None:
         if process.name.isdigit() and _holds(process / "fd", inodes):
             return Holder(int(process.name), _command(process))
     return None
+
+
+def refusal(error: OSError, ports: Iterable[int], otherwise: str) -> str:
+    """Why nobody can listen on one of these ports, who holds it, and the way out."""
+    if error.errno != errno.EADDRINUSE:
+        return error.strerror or str(error)
+    held = next((f"port {port} is held by {holder}" for port in ports if (holder := find(port))), None)
+    return f"{held or error.strerror}; end it, or {otherwise}"
 
 
 def _listening(table: Path, port: int) -> Iterator[str]:

@@ -192,13 +192,11 @@ class _Run:
         return f"I am {{name}} as {{model}}; break me with `{how}`."
 
     def _port_taken(self, error: OSError) -> str:
-        if error.errno != errno.EADDRINUSE:
-            return error.strerror or str(error)
-        taken = range(self._options.port, self._options.port + freeports.IN_A_ROW)
-        held = next((f"port {port} is held by {holder}" for port in taken if (holder := portholder.find(port))), None)
-        free = freeports.free_port(self._options.port + 100)
+        first = self._options.port
+        free = freeports.free_port(first + 100)
         other = f"make run PORT={free}" if self._make else f"--port {free}"
-        return f"{held or error.strerror}; end it, or take other ports: {other}"
+        taken = range(first, first + freeports.IN_A_ROW)
+        return portholder.refusal(error, taken, f"take other ports: {other}")
 
 
 async def _pass_on(running: Program, signals: Signals) -> None:

@@ -1,7 +1,9 @@
 """The small pure parts of the command: hints, live lines, changes, watching, port holders, help."""
 
 import dataclasses
+import errno
 import os
+import re
 import shlex
 import signal
 import socket
@@ -212,6 +214,21 @@ def test_the_holder_of_a_port_is_found_and_nobody_where_there_is_none() -> None:
         assert holder is not None
         assert holder.pid == os.getpid()
     assert portholder.find(port, Path("/nowhere")) is None
+
+
+def test_a_fake_provider_on_a_held_port_says_who_holds_it_and_a_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        port = sock.getsockname()[1]
+        assert faking.serve(port, None) == 1
+    said = capsys.readouterr().err
+    assert f"port {port} is held by process {os.getpid()} (" in said
+    assert re.search(r"; end it, or take another port: --port \d+\n", said)
+
+
+def test_a_port_that_nobody_holds_and_that_cannot_be_had_is_told_as_the_system_does() -> None:
+    assert portholder.refusal(PermissionError(errno.EACCES, "not allowed"), (80,), "take another") == "not allowed"
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,14 @@ def test_limits_fallback_and_deadlines_are_those_that_count(told: Any) -> None:
     assert streamed["deadlines"]["providers"]["big"] == {"connect": 5.0, "firstToken": 120.0, "idle": 120.0}
 
 
+def test_a_retry_after_that_is_not_waited_for_is_told_as_that(told: Any) -> None:
+    _, seen = told("--model", "chat")
+    same = seen["fallback"]["sameTarget"]
+    for longest, words in ((0.0, "Retry-After is not waited for"), (3.0, "Retry-After up to 3 s")):
+        same["maxRetryAfter"] = longest
+        assert any(text.endswith(words) for _, text in explained.lines(seen)), words
+
+
 def test_what_is_kept_of_an_answer_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(folder, "--model", "chat")
     assert (

@@ -102,7 +102,8 @@ def test_what_the_sidecar_answers_itself_is_no_refusal(told: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--operation", "chatt"], "--operation must be one of chat, "),
+        (["--operation", "chatt"], "--operation: none is called 'chatt'; did you mean chat? A path will do too, "),
+        (["--operation", "zzz"], "--operation: none is called 'zzz'; a path will do, such as /v1/embeddings; "),
         (["nowhere.json"], "cannot read nowhere.json"),
         (["all.yaml", "--model", "x"], "all.yaml is not JSON"),
         (["list.json", "--model", "x"], "list.json is no JSON object"),

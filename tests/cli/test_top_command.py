@@ -136,6 +136,15 @@ def test_a_limit_on_requests_and_one_on_tokens_may_have_one_name() -> None:
     assert " of 700 " in shown
 
 
+def test_a_burst_is_named_where_it_is_not_the_limit_itself() -> None:
+    state = a_state()
+    limit = {"name": "minute", "level": "provider", "max": 60, "per": 60.0, "burst": 60, "remaining": 9, "reset": 1.0}
+    state["pools"][0]["targets"][0]["limits"] = [limit]
+    assert "burst" not in text(state)
+    state["pools"][0]["targets"][0]["limits"] = [{**limit, "burst": 10}]
+    assert "  9 left of 60 per 1 min, burst 10, whole in 1.0 s\n" in f"{text(state)}\n"
+
+
 def test_the_callers_of_whose_limits_the_least_is_left_are_shown_and_nobody_who_uses_nothing() -> None:
     state = a_state()
     own = {"name": "minute", "level": "caller", "max": 20, "per": 60.0, "burst": 20, "reset": 1.0}

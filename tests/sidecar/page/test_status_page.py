@@ -100,7 +100,7 @@ async def test_who_serves_cools_probes_ramps_or_is_drained_can_be_read(chromium:
         assert "weight 90 of 100" in text
         assert "0 of 8 in flight" in text
         assert "0 of 4 waiting" in text
-        assert "60 per 1 min" in text
+        assert "60 per 1 min\n" in text
         assert "concurrency of target quick\n4 at once\n4 left" in text
         assert "0 in flight · adaptive 4" in text
         await tab.shows("gone\nProviderNotFound", "there is no Provider gone")
@@ -160,7 +160,7 @@ async def test_what_looks_like_markup_is_read_and_never_run(chromium: str) -> No
 
 
 async def test_who_may_use_a_pool_and_where_its_files_live_is_told_by_name_and_without_a_key(chromium: str) -> None:
-    minute = {"name": "minute", "max": 5, "per": 60_000, "burst": 5, "scope": "Sidecar"}
+    minute = {"name": "minute", "max": 5, "per": 60_000, "burst": 4, "scope": "Sidecar"}
     entries = [{"name": name, "limits": {"requests": [minute]}} for name in ("batch", "search")]
     callers = {"keys": "team", "source": "Secret team-keys", "entries": entries}
     pool = a_pool(targets=[a_target("primary")], callers=callers, stateful={"target": "primary"})
@@ -177,7 +177,7 @@ async def test_who_may_use_a_pool_and_where_its_files_live_is_told_by_name_and_w
             assert key not in shown
             assert "of caller" not in shown, "nobody has used anything"
             assert await ask(it, authorization=f"Bearer {key}-search") == 200
-            shown = await tab.shows("minute of caller search", "4 left")
+            shown = await tab.shows("minute of caller search\n5 per 1 min, burst 4\n3 left")
             assert "of caller batch" not in shown
 
 
