@@ -82,9 +82,9 @@ def _check(options: Namespace, env: Mapping[str, str]) -> int:
 
 
 def _explain(options: Namespace, env: Mapping[str, str]) -> int:
-    from modelpool_cli import explaining  # noqa: PLC0415 - see above
+    from modelpool_cli import explaining, meant  # noqa: PLC0415 - see above
 
-    wanted = explaining.Wanted(
+    wanted = meant.Wanted(
         options.request, options.model, options.operation, options.stream, tuple(options.headers), options.caller
     )
     as_json = options.output == "json"

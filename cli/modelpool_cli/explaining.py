@@ -3,56 +3,28 @@
 What is told is what the sidecar's own proxy does with the request (`rehearsal`); here it is only put into words.
 """
 
-import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelpool_cli import explained, manifests, secrets
+from modelpool_cli import explained, manifests, rulestold, secrets
 from modelpool_cli.compiling import Compiler, NamespaceError, Outcome
 from modelpool_cli.exits import NO, OK, WRONG_USE, fail
 from modelpool_cli.manifests import NoManifestsError
+from modelpool_cli.meant import LENT, RequestError, Wanted, request
 from modelpool_cli.rehearsal import Asked, Rehearsal, Sent, Take
 from modelpool_cli.secrets import Given, SecretError
-from modelpool_operator.problems import nearest
-from modelpool_sidecar.core import cacheable, matching, needs, operations, recovery, routing, verdict
+from modelpool_sidecar.core import matching, needs, routing, verdict
 from modelpool_sidecar.core import request as parsing
-from modelpool_sidecar.core.catalogue import OPERATIONS, Operation
 from modelpool_sidecar.core.checking import Check
 from modelpool_sidecar.core.compiled import CannotCompileError
 from modelpool_sidecar.core.dispatch import Outlook
-from modelpool_sidecar.core.hedging import Hedging
 from modelpool_sidecar.core.request import Request
-from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Target, Timeouts
+from modelpool_sidecar.core.snapshot import ClosedPool, Pool, Target
 
-_HOST = ("host", operations.DEFAULT_ADDRESS)
-_JSON = ("content-type", "application/json")
-_FORM = ("content-type", "multipart/form-data; boundary=form")
-_LENT = "the-key-of-whoever-is-explained"
 _SHOWN_CHARACTERS = 60
-_KNOWN_FALLBACK = (
-    *("outcomes", "statuses", "max_attempts", "retries", "backoff_initial", "backoff_max"),
-    *("max_retry_after", "budget_percent", "budget_per_second", "pools"),
-    "spills",  # LocalLimit among the outcomes says so
-)
-
-
-class RequestError(Exception):
-    """What was given is no request; the message is a sentence."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
-    """What was asked for on the command line. `file`: None where the flags say all; `-` is standard input."""
-
-    file: str | None
-    model: str | None
-    operation: str
-    stream: bool
-    headers: tuple[tuple[str, str], ...]
-    caller: str | None = None
 
 
 def explain(
@@ -78,86 +50,13 @@ def explain(
     return OK if told["refusal"] is None else NO
 
 
-def request(wanted: Wanted) -> Asked:
-    """The request that is meant. Raises RequestError."""
-    row = next((each for each in OPERATIONS if wanted.operation in _spellings(each)), None)
-    named, _, path = wanted.operation.rpartition(" ")
-    raw = path.startswith("/")
-    if row is None and not raw:
-        raise RequestError(_no_operation(wanted.operation))
-    method = row.method if row is not None else named or "POST"
-    if row is not None:
-        path = row.route.replace("{id}", (not row.state and wanted.model) or "ID").replace("{item}", "ITEM")
-    kind = _JSON
-    if row is not None and row.body in ("form", "upload"):
-        kind, body = _FORM, _form(wanted)
-    elif row is not None and row.state:
-        body = _read(wanted.file) if wanted.file is not None and row.body == "json" else b""
-    else:
-        body = _body(wanted, path) if method == "POST" else b""
-    shown = [] if wanted.caller is None else [("authorization", f"Bearer {_LENT}")]
-    headers = {name.lower(): value for name, value in (_HOST, *([kind] if body else []), *wanted.headers, *shown)}
-    return Asked(method, path, tuple(headers.items()), body)
-
-
-def _spellings(row: Operation) -> tuple[str, ...]:
-    """How it may be asked for."""
-    return row.name, row.route, f"{row.method} {row.route}"
-
-
-def _no_operation(named: str) -> str:
-    near = nearest(named, [each.name for each in OPERATIONS])
-    hint = f"did you mean {near}? A path will do too" if near else "a path will do"
-    return f"--operation: none is called {named!r}; {hint}, such as /v1/embeddings; docs/operations.md lists them"
-
-
-def _form(wanted: Wanted) -> bytes:
-    """A form with what the flags say; a request on disk is JSON, so a form is none."""
-    if wanted.file is not None:
-        raise RequestError(
-            f"--operation {wanted.operation} takes a form, and {wanted.file} is taken for JSON; leave it out"
-        )
-    fields = {"model": wanted.model, "stream": "true" if wanted.stream else None}
-    part = '--form\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
-    said = "".join(part.format(name, value) for name, value in fields.items() if value is not None)
-    return f"{said}--form--\r\n".encode()
-
-
-def _body(wanted: Wanted, path: str) -> bytes:
-    flags: dict[str, Any] = {"model": wanted.model} if wanted.model is not None else {}
-    flags |= {"stream": True} if wanted.stream else {}
-    if wanted.file is None:
-        field = {"/v1/embeddings": "input", "/v1/responses": "input", "/v1/completions": "prompt"}.get(path)
-        content = {field: "hello"} if field else {"messages": [{"role": "user", "content": "hello"}]}
-        return json.dumps({**flags, **content}).encode()
-    body = _read(wanted.file)
-    if not flags:
-        return body
-    try:
-        document = json.loads(body)
-    except ValueError as error:
-        raise RequestError(f"{wanted.file} is not JSON, so --model and --stream cannot be put into it") from error
-    if not isinstance(document, dict):
-        raise RequestError(f"{wanted.file} is no JSON object, so --model and --stream cannot be put into it")
-    return json.dumps({**document, **flags}).encode()
-
-
-def _read(file: str) -> bytes:
-    if file == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise RequestError(f"cannot read {file}: {error.strerror}") from error
-
-
 def tell(outcome: Outcome, namespace: str, asked: Asked, caller: str | None = None) -> dict[str, Any]:
     """Everything about it, in plain values. `caller`: who asks, where `request` gave it a key to show."""
     start = outcome.of(namespace)
     if start is None:
         raise RequestError(f"there is no ModelPool in namespace {namespace}")
     rehearsal = Rehearsal.of(start.config, start.credentials)
-    if caller is not None and not rehearsal.lend(caller, _LENT):
+    if caller is not None and not rehearsal.lend(caller, LENT):
         raise RequestError(_no_caller(rehearsal, caller))
     chances = rehearsal.first(asked)
     take = rehearsal.walk(asked, chances.most_common(1)[0][0] if chances else None)
@@ -187,10 +86,10 @@ def tell(outcome: Outcome, namespace: str, asked: Asked, caller: str | None = No
             "behind": _behind(pool),
             "providers": _providers(pool),
             "walk": _walk(take, asked),
-            "limits": _limits(pool, take),
-            "fallback": _fallback(pool),
-            "cache": _cache(pool, meant),
-            "deadlines": _deadlines(pool, take, stream=record.stream),
+            "limits": rulestold.limits(pool, take),
+            "fallback": rulestold.fallback(pool),
+            "cache": rulestold.cache(pool, meant),
+            "deadlines": rulestold.deadlines(pool, take, stream=record.stream),
         }
     return told
 
@@ -330,109 +229,3 @@ def _changes(body: bytes, sent: Sent) -> dict[str, Any]:
 def _short(value: Any) -> Any:
     text = json.dumps(value)
     return value if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
-
-
-def _limits(pool: Pool, take: Take) -> list[dict[str, Any]]:
-    """What the state tells of the pool's limits once the request holds its share."""
-    pools = take.told["pools"]
-    assert isinstance(pools, list), "the state lists its pools"
-    told = next(each for each in pools if each["name"] == pool.name)
-    limits = [_of_caller(limit) for limit in told["callerLimits"] if limit["caller"] == take.record.caller]
-    limits += [dict(limit) for limit in told["limits"]]
-    if told["concurrency"] is not None:
-        queue = {"queue": told["queue"]} if told["queue"] is not None else {}
-        limits.append({"name": "concurrency", "max": told["concurrency"], "inFlight": told["inFlight"], **queue})
-    for each in pools:
-        if each["name"] in pool.behind and each["concurrency"] is not None:
-            name = f"pool {each['name']}, concurrency"
-            limits.append({"name": name, "max": each["concurrency"], "inFlight": each["inFlight"]})
-    for target in told["targets"]:
-        limits += [_named(target, limit) for limit in target["limits"]]
-    return list({(limit["name"], limit.get("count")): limit for limit in limits}.values())
-
-
-def _of_caller(limit: Mapping[str, Any]) -> dict[str, Any]:
-    return {**limit, "name": f"caller {limit['caller']}, {limit['name']}", "caller": None}
-
-
-def _named(target: Mapping[str, Any], limit: Mapping[str, Any]) -> dict[str, Any]:
-    """A target's limit, its provider's or that of a pool on the way to it, which several targets may share."""
-    owner = target["name"] if limit["level"] == "target" else target["provider"]
-    owner = limit.get("owner", owner)
-    return {**limit, "name": f"{limit['level']} {owner}, {limit['name']}", "owner": None}
-
-
-def _fallback(pool: Pool) -> dict[str, Any]:
-    rules = pool.fallback
-    more = {
-        field.name: getattr(rules, field.name)
-        for field in dataclasses.fields(rules)
-        if field.name not in _KNOWN_FALLBACK
-    }
-    return {
-        "outcomes": sorted(outcome.value for outcome in rules.outcomes),
-        "statuses": list(rules.statuses),
-        "maxAttempts": rules.max_attempts,
-        "sameTarget": {
-            "retries": rules.retries,
-            "backoff": [rules.backoff_initial, rules.backoff_max],
-            "maxRetryAfter": rules.max_retry_after,
-        },
-        "retryBudget": {"percent": rules.budget_percent, "minPerSecond": rules.budget_per_second},
-        "lastResort": "SoonestToRecover" if pool.last_resort else "Refuse",
-        "pools": {when: list(names) for when, names in rules.pools.items()},
-        "streaming": {
-            "commit": "Complete" if pool.streaming.complete else "FirstToken",
-            "headHold": pool.streaming.head_hold,
-            "keepAlive": pool.streaming.keep_alive,
-        },
-        "recovery": {way: _recover(pool, way) for way in pool.recovery},
-        "hedging": None if pool.hedging is None else _hedging(pool.hedging),
-        **{name: str(value) for name, value in more.items()},
-    }
-
-
-def _cache(pool: Pool, request: Request | None) -> dict[str, Any] | None:
-    """What is kept of the answers, and why this one would not be; None where the pool keeps none (B53)."""
-    settings = pool.cache
-    if settings is None:
-        return None
-    asked = "" if request is None else cacheable.asked(pool, request, pool.targets.values())
-    return {
-        "ttl": settings.ttl,
-        "maxEntries": settings.max_entries,
-        "maxBytes": settings.max_bytes,
-        "temperature": "Any" if settings.any_temperature else "Zero",
-        "bypass": (asked or None) if isinstance(asked, str) else None,
-    }
-
-
-def _recover(pool: Pool, way: str) -> list[str]:
-    """The targets that may go on with a stream in this way (B26)."""
-    names = [name for name in pool.models if not name.endswith("*")] or [""]
-    able = {
-        target.name: any(recovery.continues(target, target.model or name) is not None for name in names)
-        for target in pool.targets.values()
-    }
-    return [name for name, declares in able.items() if declares or way == "Replay"]
-
-
-def _hedging(hedging: Hedging) -> dict[str, Any]:
-    return {"percentile": hedging.percentile, "delay": hedging.delay, "maxPercent": hedging.max_percent}
-
-
-def _deadlines(pool: Pool, take: Take, *, stream: bool) -> dict[str, Any]:
-    providers = {target.provider.name: target.provider.timeouts for target in pool.targets.values()}
-    return {
-        "total": pool.total,
-        "client": take.total if take.total is not None and take.total < pool.total else None,
-        "providers": {name: _timeouts(each, stream) for name, each in providers.items()},
-    }
-
-
-def _timeouts(timeouts: Timeouts, stream: bool) -> dict[str, float]:
-    """Those that count for this request: seconds (B16)."""
-    told = {"connect": timeouts.connect, "head": timeouts.head, "attempt": timeouts.attempt}
-    if stream:
-        told |= {"firstToken": timeouts.first_token, "idle": timeouts.idle}
-    return {name: seconds for name, seconds in told.items() if seconds is not None}
