@@ -84,7 +84,7 @@ class Openings:
         return self.state.caps.in_flight(target.places[-1]) >= target.provider.max_open
 
     def _tokens(self, target: Target) -> Tokens:
-        """What the request is estimated to take there; whoever was looked at last is asked."""
+        """What the request is estimated to take there. Guessed anew where another target was looked at meanwhile."""
         size = self.asker.size
         if size is None:
             return self.asker.tokens

@@ -1,5 +1,8 @@
 """The walk over targets: which is asked first, which is passed over, and that a pin is never left."""
 
+from collections import Counter
+from random import Random
+
 from builders import a_pool, a_provider, a_snapshot, a_target, the_pool
 from dispatch_walk import Walk, cool, two
 from modelpool_sidecar.core.dispatch import Try
@@ -55,6 +58,21 @@ def test_a_target_without_its_key_is_passed_over() -> None:
     step = walk.next()
     assert isinstance(step, Try)
     assert step.target.name == "backup"
+
+
+def test_what_a_target_that_is_away_leaves_goes_to_the_others_by_their_weights() -> None:
+    """B2: a target is drawn before it is looked at, and drawn anew where it is away: nobody gains by that."""
+    chance, count = Random(11), 10_000
+    targets = [a_target(weight=7), a_target("away", weight=30), a_target("backup", weight=3)]
+    providers = [a_provider(), a_provider("away", traffic="Drained"), a_provider("backup")]
+    snapshot = a_snapshot([a_pool(targets=targets)], providers)
+    asked: Counter[str] = Counter()
+    for _ in range(count):
+        step = Walk(snapshot, rng=chance.random).next()
+        assert isinstance(step, Try)
+        asked[step.target.name] += 1
+    assert set(asked) == {"primary", "backup"}
+    assert abs(asked["primary"] - 0.7 * count) < 4 * (0.7 * 0.3 * count) ** 0.5
 
 
 def test_a_target_that_cools_is_passed_over_until_it_may_be_probed() -> None:
